@@ -1,0 +1,41 @@
+package wire
+
+import "unicode/utf8"
+
+// newMessage returns an empty message of a kind, or nil for unknown ones.
+func newMessage(k Kind) Message {
+	switch k {
+	case KindOpen:
+		return new(Open)
+	case KindAccepted:
+		return new(Accepted)
+	case KindJoin:
+		return new(Join)
+	case KindAdmitted:
+		return new(Admitted)
+	case KindWant:
+		return new(Want)
+	case KindChunk:
+		return new(BlobHeader)
+	case KindMissing:
+		return new(Missing)
+	case KindOutput:
+		return new(Output)
+	case KindResume:
+		return new(Resume)
+	case KindReceived:
+		return new(Received)
+	}
+	return nil
+}
+
+// checkText bounds a text field.
+func checkText(field, s string, max int) error {
+	if len(s) > max {
+		return invalidf("%s of %d bytes", field, len(s))
+	}
+	if !utf8.ValidString(s) {
+		return invalidf("%s is not UTF-8", field)
+	}
+	return nil
+}
