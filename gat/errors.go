@@ -55,7 +55,7 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(e.Op)
 	if e.URL != "" {
-		b.WriteString(" " + e.URL)
+		b.WriteString(" " + strings.TrimSuffix(e.URL, ":")) // "local:" is a whole URL
 	}
 	fmt.Fprintf(&b, ": %v", e.Err)
 	if e.Hint != "" {

@@ -1,0 +1,213 @@
+package gat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// route is one URL of a site and the one login made over it. Its mutable
+// fields are guarded by Site.mu.
+type route struct {
+	url     *url.URL
+	text    string // url, fit to be printed
+	backend Backend
+
+	login Login
+	dial  *dial
+	lost  bool // a login broke since the last explicit one
+	asked bool // the last login put a question to the user
+
+	held  error     // the last login's error, given again instead of a new try
+	until time.Time // end of held; zero means until an explicit Login
+}
+
+// dial is a login in progress, shared by all who wait for it. It is abandoned
+// when the last of them has gone.
+type dial struct {
+	waiters int
+	cancel  context.CancelCauseFunc
+	asked   bool // written before done is closed
+
+	done  chan struct{}
+	login Login
+	err   error
+}
+
+var errAbandoned = errors.New("nobody waits for the login any more")
+
+// acquire returns the login of a route, made now if there is none.
+func (s *Site) acquire(ctx context.Context, r *route) (Login, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if l := r.login; l != nil {
+		if !ended(l) {
+			s.mu.Unlock()
+			return l, nil
+		}
+		s.dropLocked(r, l)
+	}
+	if r.dial == nil {
+		if err := r.refusal(s.cfg.NeverRedial); err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
+		s.dialLocked(r)
+	}
+	d := r.dial
+	d.waiters++
+	s.mu.Unlock()
+
+	select {
+	case <-d.done:
+		return d.login, d.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.waiters--
+	if d.waiters == 0 && r.dial == d {
+		r.dial = nil
+		d.cancel(errAbandoned)
+	}
+	return nil, ctx.Err()
+}
+
+// refusal says why no login is to be tried on this route now.
+func (r *route) refusal(neverRedial bool) error {
+	switch {
+	case r.lost && (neverRedial || r.asked):
+		return &Error{Class: Denied, Err: ErrDetached}
+	case r.held != nil && (r.until.IsZero() || time.Now().Before(r.until)):
+		return &heldError{r.held}
+	}
+	return nil
+}
+
+// heldError is the error of an earlier login; trying again is pointless for now.
+type heldError struct{ error }
+
+func (e *heldError) Unwrap() error { return e.error }
+
+// dialLocked starts a login on r.
+func (s *Site) dialLocked(r *route) {
+	ctx, cancel := context.WithCancelCause(s.life)
+	d := &dial{cancel: cancel, done: make(chan struct{})}
+	r.dial, r.held = d, nil
+	s.wg.Go(func() {
+		defer cancel(nil)
+		login, err := s.open(ctx, r, d)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		defer close(d.done)
+		if r.dial != d || s.closed {
+			if login != nil {
+				login.Close()
+			}
+			d.err = ErrClosed
+			return
+		}
+		r.dial = nil
+		r.asked = d.asked
+		d.login, d.err = login, err
+		if err != nil {
+			s.holdLocked(r, err)
+			return
+		}
+		r.login, r.held, r.lost = login, nil, false
+		s.useLocked(r)
+		s.wg.Go(func() {
+			select {
+			case <-login.Done():
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.dropLocked(r, login)
+			case <-s.life.Done():
+			}
+		})
+	})
+}
+
+// open makes one login, within the login timeout.
+func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
+	limit := s.cfg.LoginTimeout
+	timeout := &Error{Class: Transient, Op: "log in",
+		Err: fmt.Errorf("no answer within %v", limit), Hint: "is the host up and reachable from here?"}
+	timer := time.AfterFunc(limit, func() { d.cancel(timeout) })
+	defer timer.Stop()
+
+	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home}
+	if s.cfg.Ask != nil {
+		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
+			timer.Stop()
+			defer timer.Reset(limit)
+			s.mu.Lock()
+			d.asked = true
+			s.mu.Unlock()
+			return s.cfg.Ask(ctx, site, question, secret)
+		}
+	}
+	s.log.Debug("logging in", "url", r.text)
+	login, err := r.backend.Open(ctx, t)
+	if err == nil && ctx.Err() != nil {
+		login.Close()
+		err = ctx.Err()
+	}
+	if err != nil {
+		if context.Cause(ctx) == error(timeout) {
+			return nil, &heldError{timeout}
+		}
+		return nil, err
+	}
+	return login, nil
+}
+
+// holdLocked remembers a failed login, so that operations do not knock at a
+// closed door: for good where we were refused (repeated refusals lock
+// accounts), for a while where another URL can do the work meanwhile.
+func (s *Site) holdLocked(r *route, err error) {
+	switch {
+	case ClassOf(err) == Denied:
+		r.held, r.until = err, time.Time{}
+	case len(s.routes) > 1 && ClassOf(err) != Transient:
+		r.held, r.until = err, time.Now().Add(loginHold)
+	}
+}
+
+// useLocked notes that r serves operations now.
+func (s *Site) useLocked(r *route) {
+	if s.closed || r.login == nil {
+		return
+	}
+	s.via = r
+	if s.isBroken {
+		s.isBroken, s.broken = false, make(chan struct{})
+	}
+}
+
+// dropLocked forgets a login that ended.
+func (s *Site) dropLocked(r *route, l Login) {
+	if r.login != l {
+		return
+	}
+	r.login, r.lost = nil, true
+	s.log.Warn("login broke", "url", r.text, "err", l.Err())
+	if s.via == r && !s.isBroken {
+		s.isBroken = true
+		close(s.broken)
+	}
+}
+
+func ended(l Login) bool {
+	select {
+	case <-l.Done():
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,85 @@
+package gat
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Limits of what describes a job.
+const (
+	MaxStdin = 64 << 10 // bytes of JobSpec.Stdin
+	MaxCount = 10_000   // jobs of one Submit
+	maxJobID = 256
+)
+
+// Validate reports what is wrong with a specification by itself. Backends may
+// call it before anything else; [Site] does.
+func (s JobSpec) Validate() error {
+	if i := strings.IndexFunc(s.Name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	}); i >= 0 {
+		return fmt.Errorf("job name %q: only letters, digits, '.', '_' and '-' are allowed", s.Name)
+	}
+	if s.Count < 0 || s.Count > MaxCount {
+		return fmt.Errorf("job count %d is not between 1 and %d", s.Count, MaxCount)
+	}
+	if len(s.Stdin) > MaxStdin {
+		return fmt.Errorf("the job's standard input has %d bytes: at most %d are allowed", len(s.Stdin), MaxStdin)
+	}
+	if s.Stderr != "" && !absolute(s.Stderr) {
+		return fmt.Errorf("the job's output path %q is not absolute", s.Stderr)
+	}
+	if len(s.Argv) > 0 && !absolute(s.Argv[0]) {
+		return fmt.Errorf("the job's program %q is not an absolute path", s.Argv[0])
+	}
+	return validate(s.Argv, s.Env, s.Dir, s.Stderr)
+}
+
+// Validate reports what is wrong with a command by itself. Backends may call
+// it before anything else; [Site] does.
+func (c Command) Validate() error { return validate(c.Argv, c.Env, c.Dir, "") }
+
+func validate(argv, env []string, dir, out string) error {
+	if len(argv) == 0 || argv[0] == "" {
+		return errors.New("no program given")
+	}
+	for _, kv := range env {
+		if strings.IndexByte(kv, '=') < 1 {
+			name, _, _ := strings.Cut(kv, "=")
+			return fmt.Errorf("environment entry %q is not of the form NAME=VALUE", name)
+		}
+		if strings.IndexByte(kv, 0) >= 0 {
+			return errors.New("an environment entry contains a NUL byte")
+		}
+	}
+	for _, a := range argv {
+		if strings.IndexByte(a, 0) >= 0 {
+			return errors.New("an argument contains a NUL byte")
+		}
+	}
+	if strings.IndexByte(dir, 0) >= 0 || strings.IndexByte(out, 0) >= 0 {
+		return errors.New("a path contains a NUL byte")
+	}
+	return nil
+}
+
+// absolute accepts the absolute paths of Unix anywhere, and those of this
+// machine.
+func absolute(path string) bool {
+	return strings.HasPrefix(path, "/") || filepath.IsAbs(path)
+}
+
+// Validate reports whether id has the form every identifier has.
+func (id JobID) Validate() error {
+	if id == "" || len(id) > maxJobID {
+		return fmt.Errorf("job identifier of %d bytes: 1 to %d are allowed", len(id), maxJobID)
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return fmt.Errorf("job identifier %q: only printable ASCII without white space is allowed", string(id))
+		}
+	}
+	return nil
+}
