@@ -1,0 +1,60 @@
+package pilot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// attachPatience is how long a bridge waits for the agent's socket to appear.
+const attachPatience = 20 * time.Second
+
+// attach is a bridge between standard input and output and an agent's socket.
+// It ends when the agent hangs up, or when its input ends and the agent is
+// done answering.
+func attach(ctx context.Context, socket string, in io.Reader, out io.Writer) error {
+	conn, err := dialPatiently(ctx, socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{in}, make([]byte, 256<<10))
+		if err != nil {
+			conn.Close()
+			return
+		}
+		conn.CloseWrite()
+	}()
+	_, err = io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{conn}, make([]byte, 256<<10))
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("attach: %w", err)
+	}
+	return nil
+}
+
+// dialPatiently connects to a unix socket that may not be there yet.
+func dialPatiently(ctx context.Context, socket string) (*net.UnixConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, attachPatience)
+	defer cancel()
+	wait := 2 * time.Millisecond
+	for {
+		conn, err := dialUnix(ctx, socket)
+		if err == nil {
+			return conn, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) && !isRefused(err) {
+			return nil, fmt.Errorf("attach: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("attach: no agent answers on %s: %w", socket, err)
+		case <-time.After(wait):
+		}
+		wait = min(wait*3/2, 200*time.Millisecond)
+	}
+}

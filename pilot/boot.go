@@ -1,0 +1,148 @@
+package pilot
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// MaxBoot is the largest boot record, in bytes.
+const MaxBoot = 64 << 10
+
+// Boot is all an agent is told at its start. It holds a secret: it travels on
+// a pipe or in a file of mode 0600 that the agent removes once it has read it.
+type Boot struct {
+	Version int            `json:"v"` // 1
+	Session wire.SessionID `json:"session"`
+	Site    string         `json:"site"`
+	Role    string         `json:"role"` // "pilot" or "hub"
+
+	Pin    string `json:"pin"`    // SHA-256 of the CA's public key (SPKI), hexadecimal
+	Token  string `json:"token"`  // the admission token's name
+	Secret string `json:"secret"` // and its secret, hexadecimal
+
+	// Hubs are the addresses to join through, tried in order:
+	// "unix:/path" or "tcp:host:port". A hub has none: it is called on Socket.
+	Hubs []string `json:"hubs,omitempty"`
+
+	// HangUp means that the one hub is a program on this same machine: when
+	// its socket refuses connections it is gone for good, and so are we.
+	HangUp bool `json:"hang_up,omitempty"`
+
+	Base   string `json:"base"`             // directory that holds session directories, see [Base]
+	Socket string `json:"socket,omitempty"` // file name of the agent's own socket in the session directory
+	Binary string `json:"binary,omitempty"` // pilot binary to remove at the end; empty keeps it
+
+	Name   string `json:"name,omitempty"`   // the host's name; empty asks the system
+	Slots  int    `json:"slots,omitempty"`  // 0 means one per core
+	Cores  int    `json:"cores,omitempty"`  // cores offered; 0 means all usable ones
+	Memory int64  `json:"memory,omitempty"` // bytes offered; 0 means nine tenths of the machine's
+	Disk   int64  `json:"disk,omitempty"`   // bytes of scratch offered; 0 means what is free
+
+	Lease    Duration `json:"lease"`              // life without a sign of life
+	Idle     Duration `json:"idle,omitempty"`     // life without a job after the last one
+	Walltime Duration `json:"walltime,omitempty"` // the agent leaves before this much time has passed; 0 means never
+	Nice     int      `json:"nice,omitempty"`     // scheduling priority to take
+	Verbose  bool     `json:"verbose,omitempty"`  // log more
+}
+
+// Duration is a time.Duration written as text, such as "10m0s".
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+// ReadBoot reads and checks a boot record.
+func ReadBoot(r io.Reader) (*Boot, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxBoot+1))
+	if err != nil {
+		return nil, fmt.Errorf("read boot record: %w", err)
+	}
+	if len(data) > MaxBoot {
+		return nil, fmt.Errorf("boot record over %d bytes", MaxBoot)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	b := new(Boot)
+	if err := dec.Decode(b); err != nil {
+		return nil, fmt.Errorf("boot record: %w", err)
+	}
+	if err := b.validate(); err != nil {
+		return nil, fmt.Errorf("boot record: %w", err)
+	}
+	return b, nil
+}
+
+// Encode returns the boot record as ReadBoot reads it.
+func (b *Boot) Encode() ([]byte, error) {
+	b.Version = 1
+	if err := b.validate(); err != nil {
+		return nil, fmt.Errorf("boot record: %w", err)
+	}
+	return json.Marshal(b)
+}
+
+func (b *Boot) validate() error {
+	role, err := wire.ParseRole(b.Role)
+	if err != nil {
+		return err
+	}
+	pin, err := hex.DecodeString(b.Pin)
+	if err != nil || len(pin) != 32 {
+		return errors.New("pin is not 64 hexadecimal digits")
+	}
+	secret, err := hex.DecodeString(b.Secret)
+	if err != nil || len(secret) < 16 || len(secret) > 64 {
+		return errors.New("secret is not 32 to 128 hexadecimal digits")
+	}
+	switch {
+	case b.Version != 1:
+		return fmt.Errorf("version %d", b.Version)
+	case role == wire.RoleLauncher:
+		return errors.New("a launcher needs no boot record")
+	case role == wire.RolePilot && len(b.Hubs) == 0 && b.Socket == "":
+		return errors.New("a pilot needs a hub or a socket")
+	case role == wire.RoleHub && b.Socket == "":
+		return errors.New("a hub needs a socket")
+	case len(b.Hubs) > 64:
+		return fmt.Errorf("%d hubs", len(b.Hubs))
+	case !filepath.IsAbs(b.Base):
+		return fmt.Errorf("base %q is not an absolute path", b.Base)
+	case strings.ContainsAny(b.Socket, "/\x00"):
+		return fmt.Errorf("socket %q is not a file name", b.Socket)
+	case b.Lease <= 0:
+		return errors.New("no lease")
+	case b.Slots < 0 || b.Slots > 4096 || b.Cores < 0 || b.Memory < 0 || b.Disk < 0:
+		return errors.New("negative or too large resources")
+	}
+	for _, h := range b.Hubs {
+		if _, _, err := splitAddress(h); err != nil {
+			return err
+		}
+	}
+	return b.Session.Validate()
+}
+
+// splitAddress parts "unix:/path" and "tcp:host:port" for net.Dial.
+func splitAddress(s string) (network, address string, err error) {
+	network, address, ok := strings.Cut(s, ":")
+	if !ok || address == "" || (network != "unix" && network != "tcp") {
+		return "", "", fmt.Errorf("address %q is neither unix:PATH nor tcp:HOST:PORT", s)
+	}
+	return network, address, nil
+}

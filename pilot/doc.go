@@ -1,0 +1,18 @@
+// Package pilot is the agent: the one program that runs on every resource, as
+// a pilot that offers slots, as a hub that relays for others, and, inside the
+// launcher, as the node that manages the user's job.
+//
+// An [Agent] owns one [core.Node], the pure machine that decides everything,
+// and gives it real time, real links and real processes in one select loop:
+// what happens outside goes in as a call on the loop's goroutine, what the
+// node wants done comes out as effects. Bulk bytes never pass through the
+// loop: files and output move on streams of their own.
+//
+// On a resource an agent lives in a session directory below a scratch
+// directory of the user's (see [Base]). It holds a shared lock there as long
+// as it lives; the last one out removes everything, and whoever comes next
+// sweeps what a killed one had to leave.
+//
+// [Main] is the program's entry. The package knows nothing of sites,
+// middleware or the command line of the launcher.
+package pilot

@@ -1,0 +1,29 @@
+//go:build !unix
+
+package pilot
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+const (
+	openNoFollow = 0
+	canCheckMode = false
+)
+
+// lockFile does nothing where files cannot be locked portably: agents there
+// have a session directory of their own.
+func lockFile(*os.File, bool) error { return nil }
+
+func ownerOf(fs.FileInfo) (uid int, ok bool) { return 0, false }
+
+// isRefused reports whether nobody listens on a socket that is there.
+func isRefused(err error) bool {
+	const wsaeConnRefused = syscall.Errno(10061)
+	return errors.Is(err, wsaeConnRefused)
+}
+
+func renice(int) error { return errors.New("priorities are not supported on this system") }

@@ -1,0 +1,40 @@
+//go:build unix
+
+package pilot
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	openNoFollow = syscall.O_NOFOLLOW
+	canCheckMode = true
+)
+
+// lockFile takes a lock without waiting, shared or exclusive.
+func lockFile(f *os.File, exclusive bool) error {
+	how := unix.LOCK_SH
+	if exclusive {
+		how = unix.LOCK_EX
+	}
+	return unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+}
+
+func ownerOf(info fs.FileInfo) (uid int, ok bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(st.Uid), true
+}
+
+// isRefused reports whether nobody listens on a socket that is there.
+func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+// renice lowers the priority of this process and what it starts.
+func renice(nice int) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, nice) }

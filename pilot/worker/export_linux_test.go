@@ -1,0 +1,26 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+)
+
+// GuardMainOld is a guard as on a kernel without process descriptors.
+func GuardMainOld(args []string) int {
+	if err := guardMain(args, false); err != nil {
+		fmt.Fprintln(os.Stderr, "guard:", err)
+		return 1
+	}
+	return 0
+}
+
+// GuardPIDs returns the process ids of the live guards.
+func (y *Yard) GuardPIDs() []int {
+	y.keep.mu.Lock()
+	defer y.keep.mu.Unlock()
+	var pids []int
+	for pid := range y.keep.guards {
+		pids = append(pids, pid)
+	}
+	return pids
+}

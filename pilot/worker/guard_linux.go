@@ -1,0 +1,402 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors that a guard is born with.
+const (
+	guardSock = 3 + iota
+	guardPilotLock
+	guardUseLock
+)
+
+const (
+	useLockFD  = 100             // where workers inherit the use lock: out of the way of scripts
+	orphanTick = 5 * time.Second // how often what daemons leave is reaped while a worker runs
+	busyText   = 20              // tries of a program that is being written (ETXTBSY), 5 ms apart
+)
+
+// guardArgs are the arguments of a guard behind its command.
+func guardArgs(root string, slot int) []string {
+	return []string{root, strconv.Itoa(slot), strconv.Itoa(os.Getpid())}
+}
+
+// GuardMain is the main function of a guard; args are the arguments behind the
+// command of Config.Guard. It returns the exit status of the process. It must
+// run on the main goroutine, of a process that does nothing else.
+func GuardMain(args []string) int {
+	err := guardMain(args, true)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "guard:", err)
+		return 1
+	}
+	return 0
+}
+
+func guardMain(args []string, pidfd bool) error {
+	if len(args) != 3 {
+		return errors.New("want three arguments: this command is run by the pilot, not by hand")
+	}
+	slot, err := strconv.Atoi(args[1])
+	if err != nil {
+		return fmt.Errorf("slot: %w", err)
+	}
+	// The kernel kills a worker when the thread that forked it ends.
+	runtime.LockOSThread()
+	// A queueing system may signal every process of a job; the pilot decides
+	// what that means. Caught, not ignored: workers would inherit the latter.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
+		unix.SIGUSR1, unix.SIGUSR2, unix.SIGXCPU, unix.SIGPIPE)
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a child subreaper: %w", err)
+	}
+	unix.CloseOnExec(guardSock)
+	unix.CloseOnExec(guardPilotLock)
+	use, err := unix.FcntlInt(guardUseLock, unix.F_DUPFD, useLockFD)
+	if err != nil {
+		use, err = unix.FcntlInt(guardUseLock, unix.F_DUPFD, 10) // few descriptors allowed
+	}
+	if err != nil {
+		return fmt.Errorf("use lock: %w", err)
+	}
+	unix.Close(guardUseLock)
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	_ = use // stays open, in us and in every worker
+
+	g := &guardian{root: args[0], slot: slotPrefix + strconv.Itoa(slot), null: null, pidfd: pidfd, ended: -1,
+		in: make([]byte, 64<<10), oob: make([]byte, unix.CmsgSpace(16*4))}
+	err = g.loop()
+	g.killAll()
+	if !g.leave {
+		err = errors.Join(err, g.clean())
+	}
+	return err
+}
+
+// guardian is the state of a guard. One goroutine on one thread does it all.
+type guardian struct {
+	root, slot string
+	null       int
+	pidfd      bool // whether to ask for one
+
+	in   []byte // receive buffer, the first have bytes are not handled yet
+	have int
+	oob  []byte
+	fds  []int // received and not used yet
+	out  []byte
+
+	leave bool // the pilot goes in good order
+
+	pid    int // of the worker, 0 if none runs
+	seq    uint64
+	ended  int // readable when the worker has ended; -1 if none
+	killed bool
+	killAt time.Time // when SIGKILL follows; zero: never
+	exit   exited
+	over   bool // the worker has been reaped
+}
+
+var errPilotGone = errors.New("pilot gone")
+
+// loop serves the pilot until it goes.
+func (g *guardian) loop() error {
+	for {
+		fds := []unix.PollFd{{Fd: guardSock, Events: unix.POLLIN}, {Fd: int32(g.ended), Events: unix.POLLIN}}
+		timeout := -1
+		if g.pid != 0 {
+			timeout = int(orphanTick / time.Millisecond)
+			if !g.killAt.IsZero() {
+				timeout = max(0, min(timeout, int(time.Until(g.killAt)/time.Millisecond)+1))
+			}
+		}
+		if g.pid == 0 {
+			fds = fds[:1]
+		}
+		n, err := unix.Poll(fds, timeout)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if n > 0 && fds[0].Revents != 0 {
+			if err := g.receive(); err != nil {
+				if errors.Is(err, errPilotGone) {
+					return nil
+				}
+				return err
+			}
+			if g.leave {
+				return nil
+			}
+		}
+		if g.pid == 0 {
+			continue
+		}
+		if !g.killAt.IsZero() && !time.Now().Before(g.killAt) {
+			g.killAt = time.Time{}
+			(&killer{list: g.descendants}).pass() //nolint:errcheck // the end of the worker sweeps again
+			unix.Kill(g.pid, unix.SIGKILL)        //nolint:errcheck // dead is as good
+		}
+		ready := len(fds) > 1 && fds[1].Revents != 0
+		if ready || n <= 0 {
+			g.reap()
+		}
+		if g.over {
+			if err := g.report(); err != nil {
+				return nil // the pilot has gone
+			}
+		} else if ready && g.pid != 0 {
+			// A kernel that makes these descriptors but cannot poll them.
+			unix.Close(g.ended)
+			g.pidfd = false
+			g.watch()
+		}
+	}
+}
+
+// receive reads what there is and handles the complete frames.
+func (g *guardian) receive() error {
+	n, oobn, _, _, err := unix.Recvmsg(guardSock, g.in[g.have:], g.oob, unix.MSG_CMSG_CLOEXEC)
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return nil
+	case err != nil || n == 0:
+		return errPilotGone
+	}
+	if oobn > 0 {
+		msgs, err := unix.ParseSocketControlMessage(g.oob[:oobn])
+		if err != nil {
+			return fmt.Errorf("descriptors: %w", err)
+		}
+		for _, m := range msgs {
+			if fds, err := unix.ParseUnixRights(&m); err == nil {
+				g.fds = append(g.fds, fds...)
+			}
+		}
+	}
+	g.have += n
+	rest := g.in[:g.have]
+	for {
+		size, err := frameLen(rest)
+		if err != nil {
+			return err
+		}
+		if size == 0 || size > len(rest) {
+			if size > len(g.in) {
+				bigger := make([]byte, size)
+				g.have = copy(bigger, rest)
+				g.in = bigger
+				return nil
+			}
+			break
+		}
+		f := &fields{b: rest[frameHeader:size]}
+		switch frameKind(rest[4]) {
+		case frameLaunch:
+			l := f.launch()
+			if f.err != nil {
+				return f.err
+			}
+			if err := g.launch(l); err != nil {
+				return err
+			}
+		case frameKill:
+			seq, grace := f.number(), time.Duration(f.number())
+			if f.err != nil {
+				return f.err
+			}
+			g.kill(seq, grace)
+		case frameLeave:
+			g.leave = true
+			return nil
+		default:
+			return fmt.Errorf("%w: kind %d", errFrame, rest[4])
+		}
+		rest = rest[size:]
+	}
+	g.have = copy(g.in, rest)
+	return nil
+}
+
+// launch forks a worker and tells the pilot.
+func (g *guardian) launch(l launch) error {
+	want := 2
+	if l.stdin {
+		want = 3
+	}
+	if g.pid != 0 || len(g.fds) < want {
+		return fmt.Errorf("%w: launch %d", errFrame, l.seq)
+	}
+	out, serr, in := g.fds[0], g.fds[1], g.null
+	if l.stdin {
+		in = g.fds[2]
+	}
+	fd := -1
+	attr := &syscall.ProcAttr{
+		Dir:   l.dir,
+		Env:   l.env,
+		Files: []uintptr{uintptr(in), uintptr(out), uintptr(serr)},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	if g.pidfd {
+		attr.Sys.PidFD = &fd
+	}
+	var pid int
+	var err error
+	for range busyText {
+		// Another process of ours may have been forked while the program was
+		// being written and hold it open until its own exec.
+		if pid, err = syscall.ForkExec(l.program, l.argv, attr); !errors.Is(err, syscall.ETXTBSY) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	for _, fd := range g.fds[:want] {
+		unix.Close(fd)
+	}
+	g.fds = append(g.fds[:0], g.fds[want:]...)
+	if err != nil {
+		errno := syscall.EIO
+		errors.As(err, &errno)
+		return g.send(numbers(g.out, frameRefused, l.seq, uint64(errno)))
+	}
+	g.pid, g.seq, g.ended = pid, l.seq, fd
+	g.killed, g.killAt, g.over = false, time.Time{}, false
+	g.exit = exited{seq: l.seq}
+	if fd < 0 {
+		g.watch()
+	}
+	return g.send(numbers(g.out, frameStarted, l.seq, uint64(pid)))
+}
+
+// watch makes g.ended where the kernel has no descriptors of processes
+// (before Linux 5.3): a thread waits, without reaping, and closes a pipe.
+func (g *guardian) watch() {
+	g.ended = -1
+	var p [2]int
+	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
+		return // the tick will see it
+	}
+	g.ended = p[0]
+	pid := g.pid
+	go func() {
+		for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+		unix.Close(p[1])
+	}()
+}
+
+// kill begins the end of the worker.
+func (g *guardian) kill(seq uint64, grace time.Duration) {
+	if g.pid == 0 || seq != g.seq {
+		return
+	}
+	first := !g.killed
+	g.killed = true
+	at := time.Now().Add(max(0, grace))
+	if g.killAt.IsZero() || at.Before(g.killAt) {
+		g.killAt = at
+	}
+	if first && grace > 0 {
+		unix.Kill(-g.pid, unix.SIGTERM) //nolint:errcheck // dead is as good
+		unix.Kill(-g.pid, unix.SIGCONT) //nolint:errcheck // a stopped one must see it
+	}
+}
+
+// reap collects everything that has died, without waiting. It returns whether
+// children remain.
+func (g *guardian) reap() bool {
+	for {
+		var ws unix.WaitStatus
+		var ru unix.Rusage
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &ru)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return false
+		case pid == 0:
+			return true
+		}
+		g.exit.user += uint64(ru.Utime.Nano())
+		g.exit.system += uint64(ru.Stime.Nano())
+		g.exit.maxRSS = max(g.exit.maxRSS, uint64(ru.Maxrss)<<10)
+		if pid == g.pid {
+			g.exit.status = uint64(ws)
+			g.over = true
+		}
+	}
+}
+
+// report kills what the worker has left and tells the pilot how it ended.
+func (g *guardian) report() error {
+	if g.reap() {
+		g.exit.swept, g.exit.left = g.killAll()
+	}
+	if g.ended >= 0 {
+		unix.Close(g.ended)
+	}
+	g.exit.killed = g.killed
+	g.pid, g.ended, g.over = 0, -1, false
+	g.out = g.exit.append(g.out)
+	return g.send(g.out)
+}
+
+// killAll ends everything below us.
+func (g *guardian) killAll() (killed, left uint64) {
+	k := killer{list: g.descendants}
+	a, b := k.sweep(sweepLimit, func() { g.reap() })
+	return uint64(a), uint64(b)
+}
+
+func (g *guardian) descendants() ([]proc, error) {
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	self := os.Getpid()
+	return below(all, func(p proc) bool { return p.pid == self }, false), nil
+}
+
+// clean does for a dead pilot what it can no longer do: it removes the slot's
+// sandboxes and, as the last one, the rest.
+func (g *guardian) clean() error {
+	root, err := os.OpenRoot(g.root)
+	if err != nil {
+		return nil // another guard was faster
+	}
+	defer root.Close()
+	if err := removeTree(root, g.slot); err != nil {
+		return err
+	}
+	if names, err := slotDirs(root); err != nil || len(names) > 0 {
+		return nil
+	}
+	return removeLocks(root)
+}
+
+func (g *guardian) send(b []byte) error {
+	g.out = b
+	for len(b) > 0 {
+		n, err := unix.SendmsgN(guardSock, b, nil, nil, unix.MSG_NOSIGNAL)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return errPilotGone
+		}
+		b = b[n:]
+	}
+	return nil
+}
