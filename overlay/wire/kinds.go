@@ -5,6 +5,44 @@ import "unicode/utf8"
 // newMessage returns an empty message of a kind, or nil for unknown ones.
 func newMessage(k Kind) Message {
 	switch k {
+	case KindHello:
+		return new(Hello)
+	case KindWelcome:
+		return new(Welcome)
+	case KindPeersChanged:
+		return new(PeersChanged)
+	case KindPing:
+		return new(Ping)
+	case KindPong:
+		return new(Pong)
+	case KindLeave:
+		return new(Leave)
+	case KindTokens:
+		return new(Tokens)
+	case KindRetire:
+		return new(Retire)
+	case KindAdvert:
+		return new(Advert)
+	case KindClaim:
+		return new(Claim)
+	case KindHold:
+		return new(Hold)
+	case KindGrant:
+		return new(Grant)
+	case KindRefuse:
+		return new(Refuse)
+	case KindRelease:
+		return new(Release)
+	case KindReport:
+		return new(Report)
+	case KindAck:
+		return new(Ack)
+	case KindStop:
+		return new(Stop)
+	case KindClosed:
+		return new(Closed)
+	case KindRenew:
+		return new(Renew)
 	case KindOpen:
 		return new(Open)
 	case KindAccepted:

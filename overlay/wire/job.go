@@ -1,0 +1,492 @@
+package wire
+
+import (
+	"cmp"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kinds of the job protocol, spoken between a job's primary and pilots; Advert
+// and Closed are passed on by every node.
+const (
+	KindAdvert  Kind = 0x10
+	KindClaim   Kind = 0x11
+	KindHold    Kind = 0x12
+	KindGrant   Kind = 0x13
+	KindRefuse  Kind = 0x14
+	KindRelease Kind = 0x15
+	KindReport  Kind = 0x16
+	KindAck     Kind = 0x17
+	KindStop    Kind = 0x18
+	KindClosed  Kind = 0x19
+	KindRenew   Kind = 0x1a
+)
+
+// Limits of the job protocol.
+const (
+	MaxRanks    = 1 << 20   // workers of a job
+	MaxWorkers  = 64        // workers in one message
+	MaxArgs     = 4096      // arguments, and environment variables, of a program
+	MaxText     = 128 << 10 // bytes in one of them
+	MaxProgram  = 160 << 10 // bytes of all texts of a program together
+	MaxHolders  = 64        // holders in a grant
+	MaxOutputs  = 64        // output globs
+	MaxPlatform = 8         // platforms in requirements
+)
+
+// Requirements say what each worker of a job needs.
+type Requirements struct {
+	Cores     uint32   `cbor:"1,keyasint,omitempty"` // 0 means one slot's
+	Memory    int64    `cbor:"2,keyasint,omitempty"` // bytes; 0 means one slot's
+	Disk      int64    `cbor:"3,keyasint,omitempty"` // bytes of scratch
+	GPUs      uint32   `cbor:"4,keyasint,omitempty"`
+	Platforms []string `cbor:"5,keyasint,omitempty"` // such as "linux/amd64"; none means any
+	Runtime   string   `cbor:"6,keyasint,omitempty"` // kind of runtime, a hint: a pilot that knows it lacks it makes no claim
+}
+
+// Validate reports the first field that is out of its limits.
+func (r *Requirements) Validate() error {
+	if r.Cores > MaxCores || r.GPUs > MaxCores || r.Memory < 0 || r.Memory > MaxBytes || r.Disk < 0 || r.Disk > MaxBytes {
+		return invalidf("requirements of %d cores, %d GPUs, %d bytes of memory, %d of disk", r.Cores, r.GPUs, r.Memory, r.Disk)
+	}
+	return firstError(
+		checkList("platforms", r.Platforms, MaxPlatform, MaxName),
+		checkText("runtime", r.Runtime, 64))
+}
+
+// Advert says that a job wants workers. It floods: a node that sees a Seq
+// newer than it knows passes it on and keeps it for those that come later.
+type Advert struct {
+	Job     JobID         `cbor:"1,keyasint"`
+	Epoch   uint32        `cbor:"2,keyasint"` // grows when another node becomes the job's primary
+	Seq     uint64        `cbor:"3,keyasint"` // grows with every change of the advert
+	Primary NodeID        `cbor:"4,keyasint"`
+	Order   uint64        `cbor:"5,keyasint"` // a Lamport clock's time at submission: of two jobs the lower one is older and goes first
+	Open    uint32        `cbor:"6,keyasint"` // workers wanted now; 0 while the job has all it wants
+	Needs   Requirements  `cbor:"7,keyasint"`
+	Lease   time.Duration `cbor:"8,keyasint"` // the job's lease: life without a sign of the primary
+}
+
+// Kind implements [Message].
+func (*Advert) Kind() Kind { return KindAdvert }
+
+// Validate implements [Message].
+func (m *Advert) Validate() error {
+	if m.Primary.IsZero() || m.Open > MaxRanks {
+		return invalidf("advert for %d workers", m.Open)
+	}
+	return firstError(m.Needs.Validate(), checkTime("lease", m.Lease))
+}
+
+// Claim offers a pilot's slots to a job. It is repeated until it is answered
+// or has expired.
+type Claim struct {
+	Job     JobID         `cbor:"1,keyasint"`
+	Epoch   uint32        `cbor:"2,keyasint"`
+	Seq     uint64        `cbor:"3,keyasint"` // the claim's number, unique for the pilot
+	Workers uint32        `cbor:"4,keyasint"` // how many workers the offered slots hold
+	TTL     time.Duration `cbor:"5,keyasint"` // how long the slots stay offered
+}
+
+// Kind implements [Message].
+func (*Claim) Kind() Kind { return KindClaim }
+
+// Validate implements [Message].
+func (m *Claim) Validate() error {
+	if m.Workers == 0 || m.Workers > MaxSlots {
+		return invalidf("claim for %d workers", m.Workers)
+	}
+	return checkTime("claim's time", m.TTL)
+}
+
+// Hold answers a claim that waits for the rest of a gang: the pilot keeps
+// Workers workers' slots for the job until TTL, and frees the others.
+type Hold struct {
+	Job     JobID         `cbor:"1,keyasint"`
+	Epoch   uint32        `cbor:"2,keyasint"`
+	Seq     uint64        `cbor:"3,keyasint"` // the claim's
+	Workers uint32        `cbor:"4,keyasint"`
+	TTL     time.Duration `cbor:"5,keyasint"`
+}
+
+// Kind implements [Message].
+func (*Hold) Kind() Kind { return KindHold }
+
+// Validate implements [Message].
+func (m *Hold) Validate() error {
+	if m.Workers == 0 || m.Workers > MaxSlots {
+		return invalidf("hold for %d workers", m.Workers)
+	}
+	return checkTime("hold's time", m.TTL)
+}
+
+// Attempt is one start of the worker with a rank.
+type Attempt struct {
+	Rank    uint32 `cbor:"1,keyasint"`
+	Attempt uint32 `cbor:"2,keyasint"` // from 1 on
+}
+
+// Compare orders attempts by rank, then by attempt.
+func (a Attempt) Compare(b Attempt) int {
+	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Attempt, b.Attempt))
+}
+
+// Key names one start of one worker in a session.
+type Key struct {
+	Job     JobID
+	Rank    uint32
+	Attempt uint32
+}
+
+// Compare orders keys by job, rank and attempt.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(k.Job.Compare(o.Job), cmp.Compare(k.Rank, o.Rank), cmp.Compare(k.Attempt, o.Attempt))
+}
+
+// Grant gives ranks to a claim's slots. It is repeated until a report tells of
+// its workers. Slots of the claim that it does not need are free.
+type Grant struct {
+	Job     JobID         `cbor:"1,keyasint"`
+	Epoch   uint32        `cbor:"2,keyasint"`
+	Seq     uint64        `cbor:"3,keyasint"` // the claim's
+	Lease   time.Duration `cbor:"4,keyasint"` // the job's
+	Size    uint32        `cbor:"5,keyasint"` // workers the job wants in all
+	Workers []Attempt     `cbor:"6,keyasint"` // in order
+	Program Program       `cbor:"7,keyasint"`
+}
+
+// Kind implements [Message].
+func (*Grant) Kind() Kind { return KindGrant }
+
+// Validate implements [Message].
+func (m *Grant) Validate() error {
+	if m.Size > MaxRanks {
+		return invalidf("job of %d workers", m.Size)
+	}
+	if len(m.Workers) == 0 {
+		return invalidf("grant of nothing")
+	}
+	return firstError(checkAttempts(m.Workers), checkTime("lease", m.Lease), m.Program.Validate())
+}
+
+// Program is what every worker of a job runs. It is data: nothing of it is
+// ever put into a shell's words.
+type Program struct {
+	Argv      []string      `cbor:"1,keyasint"`            // the program, a path in the manifest or an absolute one, and its arguments
+	Env       []string      `cbor:"2,keyasint,omitempty"`  // K=V
+	Runtime   string        `cbor:"3,keyasint,omitempty"`  // kind of runtime, such as "native" or "jvm"
+	Java      uint32        `cbor:"4,keyasint,omitempty"`  // lowest Java release that will do, such as 17
+	JVM       []string      `cbor:"5,keyasint,omitempty"`  // options for the java command
+	Root      Digest        `cbor:"6,keyasint"`            // of the manifest of the job's files; zero means no files
+	Holders   []NodeID      `cbor:"7,keyasint,omitempty"`  // nodes that have all of them, the origin last
+	Stdin     string        `cbor:"8,keyasint,omitempty"`  // path in the manifest; empty means no input
+	Outputs   []string      `cbor:"9,keyasint,omitempty"`  // globs of files to bring home from each worker
+	Memory    int64         `cbor:"10,keyasint,omitempty"` // bytes a worker may use; 0 means its slots' share
+	KillGrace time.Duration `cbor:"11,keyasint,omitempty"` // from the polite signal to the other one
+}
+
+// Validate reports the first field that is out of its limits.
+func (p *Program) Validate() error {
+	if len(p.Argv) == 0 || p.Argv[0] == "" {
+		return invalidf("program without a name")
+	}
+	total := 0
+	for _, l := range [][]string{p.Argv, p.Env, p.JVM, p.Outputs} {
+		for _, s := range l {
+			total += len(s)
+		}
+	}
+	if total > MaxProgram {
+		return invalidf("program of %d bytes", total)
+	}
+	for _, s := range p.Env {
+		if i := strings.IndexByte(s, '='); i <= 0 {
+			return invalidf("environment variable %.64q", s)
+		}
+	}
+	if p.Stdin != "" && (!fs.ValidPath(p.Stdin) || len(p.Stdin) > MaxPath) {
+		return invalidf("standard input %.64q", p.Stdin)
+	}
+	if len(p.Holders) > MaxHolders {
+		return invalidf("%d holders", len(p.Holders))
+	}
+	if p.Java > 1000 || p.Memory < 0 || p.Memory > MaxBytes {
+		return invalidf("Java %d, %d bytes of memory", p.Java, p.Memory)
+	}
+	return firstError(
+		checkList("arguments", p.Argv, MaxArgs, MaxText),
+		checkList("environment", p.Env, MaxArgs, MaxText),
+		checkList("JVM options", p.JVM, MaxArgs, MaxText),
+		checkList("outputs", p.Outputs, MaxOutputs, MaxPath),
+		checkText("standard input", p.Stdin, MaxPath),
+		checkText("runtime", p.Runtime, 64),
+		checkTime("grace", p.KillGrace))
+}
+
+// Refuse answers a claim, offered or held, that the primary has no use for.
+// The pilot frees its slots.
+type Refuse struct {
+	Job   JobID         `cbor:"1,keyasint"`
+	Epoch uint32        `cbor:"2,keyasint"`
+	Seq   uint64        `cbor:"3,keyasint"`           // the claim's
+	Shun  time.Duration `cbor:"4,keyasint,omitempty"` // make no other claim for this job before this time has passed
+}
+
+// Kind implements [Message].
+func (*Refuse) Kind() Kind { return KindRefuse }
+
+// Validate implements [Message].
+func (m *Refuse) Validate() error { return checkTime("shun", m.Shun) }
+
+// Release takes a claim back: an older job wants its slots, they expired, or
+// the pilot leaves. It also answers a Hold or Grant for a claim that is no
+// more.
+type Release struct {
+	Job    JobID  `cbor:"1,keyasint"`
+	Epoch  uint32 `cbor:"2,keyasint"`
+	Seq    uint64 `cbor:"3,keyasint"` // the claim's
+	Reason string `cbor:"4,keyasint,omitempty"`
+}
+
+// Kind implements [Message].
+func (*Release) Kind() Kind { return KindRelease }
+
+// Validate implements [Message].
+func (m *Release) Validate() error { return checkText("reason", m.Reason, MaxReason) }
+
+// WorkerState is where an attempt is in its life, as its pilot sees it. States
+// only grow, so that of two reports about an attempt the higher one is right.
+type WorkerState uint8
+
+// The states of an attempt, in order.
+const (
+	WorkerGranted WorkerState = 1 // it has slots
+	WorkerStaging WorkerState = 2 // its files are on their way
+	WorkerRunning WorkerState = 3 // its process runs
+	WorkerExited  WorkerState = 4 // its process has ended; outputs wait to be collected
+	WorkerGone    WorkerState = 5 // its pilot knows nothing of it (any more)
+)
+
+func (s WorkerState) String() string {
+	switch s {
+	case WorkerGranted:
+		return "granted"
+	case WorkerStaging:
+		return "staging"
+	case WorkerRunning:
+		return "running"
+	case WorkerExited:
+		return "exited"
+	case WorkerGone:
+		return "gone"
+	}
+	return "invalid"
+}
+
+// ExitReason says why an attempt ended. Only the first is the program's own
+// doing.
+type ExitReason uint8
+
+// The reasons.
+const (
+	ExitProgram       ExitReason = 1 // the program ended by itself
+	ExitStagingFailed ExitReason = 2 // its files could not be had
+	ExitStartFailed   ExitReason = 3 // it could not be started here
+	ExitKilled        ExitReason = 4 // we killed it: stopped, superseded, or over its memory
+	ExitDrained       ExitReason = 5 // its pilot leaves
+	ExitLost          ExitReason = 6 // its process, or its node, vanished
+	ExitLease         ExitReason = 7 // its primary was silent for the job's lease
+)
+
+func (r ExitReason) String() string {
+	switch r {
+	case ExitProgram:
+		return "exited"
+	case ExitStagingFailed:
+		return "staging-failed"
+	case ExitStartFailed:
+		return "start-failed"
+	case ExitKilled:
+		return "killed"
+	case ExitDrained:
+		return "drained"
+	case ExitLost:
+		return "lost"
+	case ExitLease:
+		return "lease"
+	}
+	return "invalid"
+}
+
+// Exit says how an attempt ended.
+type Exit struct {
+	Reason ExitReason `cbor:"1,keyasint"`
+	Code   int32      `cbor:"2,keyasint,omitempty"` // exit status of the program
+	Signal uint8      `cbor:"3,keyasint,omitempty"` // signal that ended it, as Linux numbers them; 0 means none
+	Text   string     `cbor:"4,keyasint,omitempty"` // for people
+}
+
+// OK reports whether the program ended by itself with status 0.
+func (e Exit) OK() bool { return e.Reason == ExitProgram && e.Code == 0 && e.Signal == 0 }
+
+// Validate reports the first field that is out of its limits.
+func (e *Exit) Validate() error {
+	if e.Reason < ExitProgram || e.Reason > ExitLease {
+		return invalidf("exit reason %d", e.Reason)
+	}
+	if e.Signal > 64 {
+		return invalidf("signal %d", e.Signal)
+	}
+	return checkText("exit", e.Text, MaxReason)
+}
+
+// Result is what an attempt that has ended leaves behind, to be collected.
+type Result struct {
+	Exit   Exit   `cbor:"1,keyasint"`
+	Root   Digest `cbor:"2,keyasint"`           // of the manifest of its output files; zero means none
+	Stdout int64  `cbor:"3,keyasint,omitempty"` // bytes written to standard output in all
+	Stderr int64  `cbor:"4,keyasint,omitempty"` // and to standard error
+}
+
+// Validate reports the first field that is out of its limits.
+func (r *Result) Validate() error {
+	if r.Stdout < 0 || r.Stderr < 0 {
+		return invalidf("output of %d and %d bytes", r.Stdout, r.Stderr)
+	}
+	return r.Exit.Validate()
+}
+
+// Status is the state of one attempt.
+type Status struct {
+	Attempt Attempt     `cbor:"1,keyasint"`
+	State   WorkerState `cbor:"2,keyasint"`
+	PID     int32       `cbor:"3,keyasint,omitempty"` // while it runs
+	Result  *Result     `cbor:"4,keyasint,omitempty"` // present when it has exited
+}
+
+// Report tells the primary of the attempts of a job at a pilot that have
+// changed since the last Report that was acknowledged, the earliest first.
+type Report struct {
+	Job     JobID    `cbor:"1,keyasint"`
+	Epoch   uint32   `cbor:"2,keyasint"`
+	Seq     uint64   `cbor:"3,keyasint"` // number of the latest change in it; 0 asks for no Ack
+	Workers []Status `cbor:"4,keyasint,omitempty"`
+}
+
+// Kind implements [Message].
+func (*Report) Kind() Kind { return KindReport }
+
+// Validate implements [Message].
+func (m *Report) Validate() error {
+	if len(m.Workers) > MaxWorkers {
+		return invalidf("report of %d workers", len(m.Workers))
+	}
+	for i := range m.Workers {
+		s := &m.Workers[i]
+		if s.Attempt.Attempt == 0 || s.Attempt.Rank >= MaxRanks {
+			return invalidf("attempt %d of rank %d", s.Attempt.Attempt, s.Attempt.Rank)
+		}
+		if s.State < WorkerGranted || s.State > WorkerGone || s.PID < 0 {
+			return invalidf("worker state %d", s.State)
+		}
+		if (s.State == WorkerExited) != (s.Result != nil) {
+			return invalidf("worker %v with and without result", s.State)
+		}
+		if s.Result != nil {
+			if err := s.Result.Validate(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Ack acknowledges a Report to the pilot, and a Renew or a Closed to the primary.
+type Ack struct {
+	Job   JobID  `cbor:"1,keyasint"`
+	Epoch uint32 `cbor:"2,keyasint"`
+	Of    Kind   `cbor:"3,keyasint"` // kind of the acknowledged message
+	Seq   uint64 `cbor:"4,keyasint"` // its Seq
+}
+
+// Kind implements [Message].
+func (*Ack) Kind() Kind { return KindAck }
+
+// Validate implements [Message].
+func (m *Ack) Validate() error {
+	if m.Of != KindReport && m.Of != KindRenew && m.Of != KindClosed {
+		return invalidf("acknowledgement of kind %d", m.Of)
+	}
+	return nil
+}
+
+// Stop ends attempts. It is repeated until a report says that they are gone,
+// or, with Keep, that they have exited.
+type Stop struct {
+	Job     JobID     `cbor:"1,keyasint"`
+	Epoch   uint32    `cbor:"2,keyasint"`
+	Workers []Attempt `cbor:"3,keyasint"`
+	// Keep keeps what they have written until it is collected. Without it the
+	// primary has no more use for the attempts: they were collected, or a
+	// newer one counts.
+	Keep   bool   `cbor:"4,keyasint,omitempty"`
+	Now    bool   `cbor:"5,keyasint,omitempty"` // without grace
+	Reason string `cbor:"6,keyasint,omitempty"`
+}
+
+// Kind implements [Message].
+func (*Stop) Kind() Kind { return KindStop }
+
+// Validate implements [Message].
+func (m *Stop) Validate() error {
+	if len(m.Workers) == 0 {
+		return invalidf("stop of nothing")
+	}
+	return firstError(checkAttempts(m.Workers), checkText("reason", m.Reason, MaxReason))
+}
+
+// Closed says that a job has ended. It floods like an advert; a node keeps it
+// for a while in the job's place, and answers what comes late for the job
+// with it. A pilot that had workers of the job ends and forgets them.
+type Closed struct {
+	Job   JobID  `cbor:"1,keyasint"`
+	Epoch uint32 `cbor:"2,keyasint"`
+}
+
+// Kind implements [Message].
+func (*Closed) Kind() Kind { return KindClosed }
+
+// Validate implements [Message].
+func (*Closed) Validate() error { return nil }
+
+// Renew is a primary's sign of life to the pilots that hold or run something
+// for its job.
+type Renew struct {
+	Job   JobID         `cbor:"1,keyasint"`
+	Epoch uint32        `cbor:"2,keyasint"`
+	Seq   uint64        `cbor:"3,keyasint"`
+	Lease time.Duration `cbor:"4,keyasint"` // the job's, from now on
+}
+
+// Kind implements [Message].
+func (*Renew) Kind() Kind { return KindRenew }
+
+// Validate implements [Message].
+func (m *Renew) Validate() error { return checkTime("lease", m.Lease) }
+
+func checkAttempts(list []Attempt) error {
+	if len(list) > MaxSlots {
+		return invalidf("%d attempts", len(list))
+	}
+	for _, a := range list {
+		if a.Attempt == 0 || a.Rank >= MaxRanks {
+			return invalidf("attempt %d of rank %d", a.Attempt, a.Rank)
+		}
+	}
+	if !slices.IsSortedFunc(list, Attempt.Compare) {
+		return invalidf("attempts not in order")
+	}
+	return nil
+}

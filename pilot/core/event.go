@@ -1,0 +1,51 @@
+package core
+
+import (
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/job"
+)
+
+// Event is something a user of a node wants to know: [PeerUp], [PeerDown],
+// [WorkerChanged], [PilotShunned] or [JobEnded].
+type Event interface{ event() }
+
+// PeerUp tells of a node that became part of the session.
+type PeerUp struct{ Peer wire.Peer }
+
+// PeerDown tells of a node that is no longer part of it.
+type PeerDown struct {
+	Peer   wire.Peer
+	Reason string
+}
+
+// WorkerChanged tells of an attempt in a job of this node.
+type WorkerChanged struct {
+	Key    wire.Key
+	Change job.Change
+	Peer   wire.Peer   // its pilot, as far as it is known
+	PID    int         // while it runs
+	Result wire.Result // from Exited on
+	Reason string      // of a loss, for people
+}
+
+// PilotShunned tells that a job takes no more claims of a pilot, because
+// workers keep failing to start there.
+type PilotShunned struct {
+	Job    wire.JobID
+	Peer   wire.Peer
+	Reason string
+}
+
+// JobEnded is the last event of a job.
+type JobEnded struct {
+	Job     wire.JobID
+	Outcome job.Outcome
+	Exit    int    // exit status for the user
+	Reason  string // for people; empty when all went well
+}
+
+func (PeerUp) event()        {}
+func (PeerDown) event()      {}
+func (WorkerChanged) event() {}
+func (PilotShunned) event()  {}
+func (JobEnded) event()      {}
