@@ -17,6 +17,8 @@ const (
 	StreamOutput StreamKind = 4 // a worker's output, from the pilot to the primary
 	StreamDial   StreamKind = 5 // bytes to host:port seen from the acceptor; launchers only
 	StreamLog    StreamKind = 6 // the acceptor's own log, newest part
+	StreamAdmit  StreamKind = 7 // admission the other way round: the opener is the signer
+	StreamBulk   StreamKind = 8 // marks a further carrier to a peer as one for bulk; carries nothing
 )
 
 // MaxHops is the largest number of hubs a stream may cross.
@@ -36,7 +38,7 @@ func (*Open) Kind() Kind { return KindOpen }
 
 // Validate implements [Message].
 func (m *Open) Validate() error {
-	if m.Stream < StreamLink || m.Stream > StreamLog {
+	if m.Stream < StreamLink || m.Stream > StreamBulk {
 		return invalidf("stream kind %d", m.Stream)
 	}
 	if m.Hops > MaxHops {
