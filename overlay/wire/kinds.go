@@ -47,6 +47,12 @@ func newMessage(k Kind) Message {
 		return new(Open)
 	case KindAccepted:
 		return new(Accepted)
+	case KindListen:
+		return new(Listen)
+	case KindListening:
+		return new(Listening)
+	case KindDial:
+		return new(Dial)
 	case KindJoin:
 		return new(Join)
 	case KindAdmitted:

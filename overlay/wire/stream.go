@@ -17,6 +17,7 @@ const (
 	StreamOutput StreamKind = 4 // a worker's output, from the pilot to the primary
 	StreamDial   StreamKind = 5 // bytes to host:port seen from the acceptor; launchers only
 	StreamLog    StreamKind = 6 // the acceptor's own log, newest part
+	StreamListen StreamKind = 7 // asks a hub to listen for its site; launchers only
 	StreamAdmit  StreamKind = 7 // admission the other way round: the opener is the signer
 	StreamBulk   StreamKind = 8 // marks a further carrier to a peer as one for bulk; carries nothing
 )

@@ -57,7 +57,8 @@ type Fetch struct {
 // once it has ended, [Node.Exited]; a start that fails with Exited alone.
 type Start struct {
 	Key     wire.Key
-	Slots   []int // numbers of the slots it takes, ascending
+	Primary wire.NodeID // where its output goes
+	Slots   []int       // numbers of the slots it takes, ascending
 	Size    int   // workers the job wants in all
 	Program *wire.Program
 }
