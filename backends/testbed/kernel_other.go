@@ -1,0 +1,21 @@
+//go:build !linux
+
+package testbed
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+)
+
+// Require ends every test before it gets here.
+var errLinuxOnly = errors.New("the testbed is made of Linux namespaces")
+
+func newNetwork() (*os.File, error)                           { return nil, errLinuxOnly }
+func inNetwork(*os.File, func() error) error                  { return errLinuxOnly }
+func inHost(*os.File, func() error) error                     { return errLinuxOnly }
+func openPidfd(int) (*os.File, error)                         { return nil, errLinuxOnly }
+func mountScratch(path string, size int64, noexec bool) error { return errLinuxOnly }
+func unmountScratch(path string) error                        { return errLinuxOnly }
+
+func startInit(*os.File, string, string, *exec.Cmd, func() error) error { return errLinuxOnly }
