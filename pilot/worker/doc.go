@@ -26,7 +26,7 @@
 // The one rule to know: the process that opens a Yard becomes a child
 // subreaper, and every child of it that is not in its own session and is not
 // one of its guards counts as a stray and may be killed. So it must not start
-// children of its own with Setsid.
+// children of its own with Setsid, and must not have two yards open at a time.
 //
 // It is not a confinement: a worker may do whatever the user may do. It knows
 // nothing of jobs, ranks or the network, and what to run is the business of

@@ -28,7 +28,7 @@ const (
 
 // guardArgs are the arguments of a guard behind its command.
 func guardArgs(root string, slot int) []string {
-	return []string{root, strconv.Itoa(slot), strconv.Itoa(os.Getpid())}
+	return []string{root, strconv.Itoa(slot)}
 }
 
 // GuardMain is the main function of a guard; args are the arguments behind the
@@ -44,8 +44,8 @@ func GuardMain(args []string) int {
 }
 
 func guardMain(args []string, pidfd bool) error {
-	if len(args) != 3 {
-		return errors.New("want three arguments: this command is run by the pilot, not by hand")
+	if len(args) != 2 {
+		return errors.New("want two arguments: this command is run by the pilot, not by hand")
 	}
 	slot, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -60,11 +60,10 @@ func guardMain(args []string, pidfd bool) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a child subreaper: %w", err)
 	}
-	unix.CloseOnExec(guardSock)
-	unix.CloseOnExec(guardPilotLock)
-	use, err := unix.FcntlInt(guardUseLock, unix.F_DUPFD, useLockFD)
-	if err != nil {
-		use, err = unix.FcntlInt(guardUseLock, unix.F_DUPFD, 10) // few descriptors allowed
+	closeOnExec()
+	// The copy stays open, in us and in every worker.
+	if _, err = unix.FcntlInt(guardUseLock, unix.F_DUPFD, useLockFD); err != nil {
+		_, err = unix.FcntlInt(guardUseLock, unix.F_DUPFD, 10) // few descriptors allowed
 	}
 	if err != nil {
 		return fmt.Errorf("use lock: %w", err)
@@ -74,8 +73,6 @@ func guardMain(args []string, pidfd bool) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
-	_ = use // stays open, in us and in every worker
-
 	g := &guardian{root: args[0], slot: slotPrefix + strconv.Itoa(slot), null: null, pidfd: pidfd, ended: -1,
 		in: make([]byte, 64<<10), oob: make([]byte, unix.CmsgSpace(16*4))}
 	err = g.loop()
@@ -84,6 +81,26 @@ func guardMain(args []string, pidfd bool) error {
 		err = errors.Join(err, g.clean())
 	}
 	return err
+}
+
+// closeOnExec keeps from the workers whatever our ancestors forgot to close.
+func closeOnExec() {
+	d, err := os.Open("/proc/self/fd")
+	if err != nil {
+		for fd := range 256 {
+			if fd > 2 {
+				unix.CloseOnExec(fd)
+			}
+		}
+		return
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	for _, n := range names {
+		if fd, err := strconv.Atoi(n); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // guardian is the state of a guard. One goroutine on one thread does it all.

@@ -44,7 +44,7 @@ type Config struct {
 	// of our own user without any group or other permission. Its parent
 	// must exist.
 	Root string
-	// Guard is the command that runs this program as a guard; three arguments
+	// Guard is the command that runs this program as a guard; two arguments
 	// are added to it. Its main must pass those to [GuardMain]. Not used where
 	// there are no guards.
 	Guard []string
