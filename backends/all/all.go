@@ -1,0 +1,16 @@
+// Package all lists the backends, one explicit line each. Only the programs'
+// main packages import it, so that nothing else depends on every backend's
+// libraries.
+package all
+
+import (
+	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/gat"
+)
+
+// Registry returns all backends, each serving URL schemes of its own.
+func Registry() []gat.Backend {
+	return []gat.Backend{
+		local.Backend{},
+	}
+}
