@@ -33,6 +33,7 @@ const (
 	MaxProgram  = 160 << 10 // bytes of all texts of a program together
 	MaxHolders  = 64        // holders in a grant
 	MaxOutputs  = 64        // output globs
+	MaxWarnings = 16        // warnings about one attempt
 	MaxPlatform = 8         // platforms in requirements
 )
 
@@ -348,6 +349,8 @@ type Result struct {
 	Root   Digest `cbor:"2,keyasint"`           // of the manifest of its output files; zero means none
 	Stdout int64  `cbor:"3,keyasint,omitempty"` // bytes written to standard output in all
 	Stderr int64  `cbor:"4,keyasint,omitempty"` // and to standard error
+
+	Warnings []string `cbor:"5,keyasint,omitempty"` // what the user should know, such as a glob that matched nothing
 }
 
 // Validate reports the first field that is out of its limits.
@@ -355,7 +358,7 @@ func (r *Result) Validate() error {
 	if r.Stdout < 0 || r.Stderr < 0 {
 		return invalidf("output of %d and %d bytes", r.Stdout, r.Stderr)
 	}
-	return r.Exit.Validate()
+	return firstError(checkList("warnings", r.Warnings, MaxWarnings, MaxReason), r.Exit.Validate())
 }
 
 // Status is the state of one attempt.

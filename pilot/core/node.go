@@ -59,7 +59,7 @@ type Start struct {
 	Key     wire.Key
 	Primary wire.NodeID // where its output goes
 	Slots   []int       // numbers of the slots it takes, ascending
-	Size    int   // workers the job wants in all
+	Size    int         // workers the job wants in all
 	Program *wire.Program
 }
 
