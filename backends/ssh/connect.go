@@ -1,0 +1,198 @@
+package ssh
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/zorilla-grid/zorilla/gat"
+)
+
+// readAhead is how much is taken from the network at once. The SSH library
+// reads 4 KiB and a packet of 32 KiB by turns, which costs two system calls each.
+const readAhead = 256 << 10
+
+// ciphers lists the authenticated ciphers first, the cheap ones before.
+var ciphers = [...]string{
+	gossh.CipherAES128GCM, gossh.CipherChaCha20Poly1305, gossh.CipherAES256GCM,
+	gossh.CipherAES128CTR, gossh.CipherAES192CTR, gossh.CipherAES256CTR,
+}
+
+// A connector makes connections with the credentials of one login.
+type connector struct {
+	backend Backend // with its defaults filled in
+	keys    *keyring
+	known   *knownHosts
+}
+
+// A link is one authenticated connection to an SSH server.
+type link struct {
+	end    endpoint
+	client *gossh.Client
+	wire   *wire
+}
+
+// dial opens a connection from the server onwards.
+func (k *link) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return k.client.DialContext(ctx, network, address)
+}
+
+// close cuts the connection without a word, which never blocks.
+func (k *link) close() {
+	k.wire.Close()
+}
+
+// closeLinks closes links in the reverse of the order they were made in.
+func closeLinks(links []*link) {
+	for i := len(links) - 1; i >= 0; i-- {
+		links[i].close()
+	}
+}
+
+// A wire is a network connection that reads ahead and counts what it receives.
+type wire struct {
+	net.Conn
+	r        *bufio.Reader
+	received atomic.Uint64 // bytes
+	once     sync.Once
+	err      error
+}
+
+func newWire(c net.Conn) *wire {
+	w := &wire{Conn: c}
+	w.r = bufio.NewReaderSize(counter{w}, readAhead)
+	return w
+}
+
+func (w *wire) Read(p []byte) (int, error) { return w.r.Read(p) }
+
+// Close closes the connection once.
+func (w *wire) Close() error {
+	w.once.Do(func() { w.err = w.Conn.Close() })
+	return w.err
+}
+
+type counter struct{ w *wire }
+
+func (c counter) Read(p []byte) (int, error) {
+	n, err := c.w.Conn.Read(p)
+	c.w.received.Add(uint64(n))
+	return n, err
+}
+
+// An alarm closes a connection when a step takes longer than its bound. Its
+// clock stands still while the user is being asked something.
+type alarm struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	end   time.Time
+	left  time.Duration
+	rang  bool
+}
+
+func newAlarm(d time.Duration, ring func()) *alarm {
+	a := &alarm{end: time.Now().Add(d)}
+	a.timer = time.AfterFunc(d, func() {
+		a.mu.Lock()
+		a.rang = true
+		a.mu.Unlock()
+		ring()
+	})
+	return a
+}
+
+// set starts a new step of length d.
+func (a *alarm) set(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer.Stop() {
+		a.end = time.Now().Add(d)
+		a.timer.Reset(d)
+	}
+}
+
+// pause stops the clock until resume is called.
+func (a *alarm) pause() (resume func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.timer.Stop() {
+		return func() {}
+	}
+	left := max(time.Until(a.end), time.Second)
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.end = time.Now().Add(left)
+		a.timer.Reset(left)
+	}
+}
+
+// stop ends the alarm and reports whether it rang.
+func (a *alarm) stop() bool {
+	a.timer.Stop()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rang
+}
+
+// connect makes a connection to e, exchanges keys and authenticates, with one
+// connection from dial and one authentication, whatever comes of it.
+func (c *connector) connect(ctx context.Context, e endpoint, dial gat.DialFunc) (*link, error) {
+	dialCtx, cancel := context.WithTimeout(ctx, c.backend.Timeout)
+	conn, err := dial(dialCtx, "tcp", e.addr())
+	cancel()
+	if err != nil {
+		return nil, dialError(ctx, e, err)
+	}
+	w := newWire(conn)
+	clock := newAlarm(c.backend.Timeout, func() { w.Close() })
+	unwatch := context.AfterFunc(ctx, func() { w.Close() })
+
+	// What the callbacks saw tells the steps of a failed handshake apart.
+	var hostErr error
+	var hostKnown bool
+	try := c.keys.attempt(ctx, e, clock)
+	config := &gossh.ClientConfig{
+		User:              e.user,
+		HostKeyAlgorithms: c.known.algorithms(e),
+		HostKeyCallback: func(_ string, _ net.Addr, key gossh.PublicKey) error {
+			if hostErr = c.known.check(e, key); hostErr == nil && !hostKnown {
+				hostKnown = true
+				clock.set(3 * c.backend.Timeout)
+			}
+			return hostErr
+		},
+		AuthCallback:  try.next,
+		ClientVersion: "SSH-2.0-Zorilla",
+	}
+	config.Ciphers = ciphers[:]
+	sc, chans, reqs, err := gossh.NewClientConn(w, e.addr(), config)
+	timedOut := clock.stop()
+	if !unwatch() && err == nil {
+		sc.Close()
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return &link{end: e, client: gossh.NewClient(sc, chans, reqs), wire: w}, nil
+	}
+	w.Close()
+	switch {
+	case hostErr != nil:
+		return nil, hostErr
+	case hostKnown:
+		return nil, try.failure(ctx, timedOut, err)
+	}
+	if neg, ok := errors.AsType[*gossh.AlgorithmNegotiationError](err); ok && neg.What == "host key" {
+		if f := c.known.noCommonKey(e, neg); f != nil {
+			return nil, fmt.Errorf("greet %s: %w", e.addr(), f)
+		}
+	}
+	return nil, greetError(ctx, e, timedOut, err)
+}

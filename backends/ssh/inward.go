@@ -1,0 +1,42 @@
+package ssh
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zorilla-grid/zorilla/gat"
+)
+
+// Inner logs in to a host that only this login's host can reach, with the same
+// user unless host names another, the same keys and the same known hosts: the inner host is
+// looked up under its own name. A passphrase that was given is not asked for
+// again. A login made with a nil dial ends with this one.
+func (l *login) Inner(ctx context.Context, host string, dial gat.DialFunc) (gat.Login, error) {
+	e, err := parseEndpoint(host)
+	if err != nil {
+		return nil, l.fault("log in", problem(gat.Invalid, "", fmt.Errorf("inner host %q: %w", host, err)))
+	}
+	if e.user == "" {
+		e.user = l.link.end.user
+	}
+	if dial == nil {
+		dial = l.link.dial
+	}
+	k, err := l.c.connect(ctx, e, dial)
+	if err != nil {
+		select {
+		case <-l.done:
+			err = l.gone()
+		default:
+		}
+		return nil, l.fault("log in", fmt.Errorf("%s (through %s): %w", e, l.link.end, err))
+	}
+	return newLogin(l.c, "ssh://"+e.String(), []*link{k}), nil
+}
+
+var (
+	_ gat.Login  = (*login)(nil)
+	_ gat.Runner = (*login)(nil)
+	_ gat.Files  = (*login)(nil)
+	_ gat.Inward = (*login)(nil)
+)
