@@ -6,116 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
 var errStub = errors.New("not there yet")
-
-// Input is one file or directory of an input set.
-type Input struct {
-	Src string // path on this machine; a symbolic link is followed
-	Dst string // slash-separated path in the set; empty: base name of Src; ending in "/": base name of Src below it; ".": a directory's contents at the set's top
-}
-
-// BuildOptions are the options of [Build]; the zero value is good.
-type BuildOptions struct {
-	Parallel int                     // files read at once; 0 means 2
-	Progress func(done, total int64) // bytes hashed; called from one goroutine at a time, must not block
-}
-
-// Set is a manifest and the files behind it.
-type Set struct{}
-
-// Build makes a set.
-func Build(ctx context.Context, inputs []Input, o BuildOptions) (*Set, error) { return nil, errStub }
-
-// Manifest returns the set's manifest, which the caller must not change.
-func (s *Set) Manifest() *wire.Manifest { return nil }
-
-// Root returns the manifest's digest.
-func (s *Set) Root() wire.Digest { return wire.Digest{} }
-
-// Size returns the bytes in all files.
-func (s *Set) Size() int64 { return 0 }
-
-// Blob implements [Source].
-func (s *Set) Blob(ctx context.Context, d wire.Digest, buf []byte) ([]byte, error) {
-	return nil, errStub
-}
-
-// Store is a pilot's chunks.
-type Store struct{}
-
-// OpenStore opens dir (made 0700 when absent), at most maxBytes (0: 64 GiB).
-func OpenStore(dir string, maxBytes int64) (*Store, error) { return nil, errStub }
-
-// Put, Blob, Drop(job), Close (removes everything).
-func (s *Store) Put(job wire.JobID, d wire.Digest, data []byte) error { return errStub }
-
-// Blob implements [Source].
-func (s *Store) Blob(ctx context.Context, d wire.Digest, buf []byte) ([]byte, error) {
-	return nil, errStub
-}
-
-// Drop forgets a job's references.
-func (s *Store) Drop(job wire.JobID) error { return errStub }
-
-// Close removes all chunks and the directory.
-func (s *Store) Close() error { return errStub }
-
-// Request says what to fetch from whom.
-type Request struct {
-	Job      wire.JobID
-	Root     wire.Digest
-	Holders  []wire.NodeID                                      // nearest first, the origin last
-	Open     func(context.Context, wire.NodeID) (Stream, error) // opens a fetch stream (StreamFetch)
-	Progress func(done, total int64)                            // bytes; one call at a time
-	Streams  int                                                // at once; 0 means 2
-	Stall    time.Duration                                      // silence after which a stream is given up; 0 means 30 s
-	Log      *slog.Logger
-}
-
-// Fetch gets a set's manifest and all its chunks into the store.
-func (s *Store) Fetch(ctx context.Context, r Request) (*wire.Manifest, error) { return nil, errStub }
-
-// FetchInto gets a set and writes it below dir/worker-RANK.
-func FetchInto(ctx context.Context, r Request, dir *os.Root, rank uint32) (*wire.Manifest, error) {
-	return nil, errStub
-}
-
-// Serve answers wants on a stream until the peer ends it (nil), ctx ends or the stream breaks.
-// lookup authorises by job: Library.Lookup, or any func.
-func Serve(ctx context.Context, s Stream, lookup func(wire.JobID) (Source, error)) error {
-	return errStub
-}
-
-// Materialize writes a set from a store into a directory.
-func Materialize(ctx context.Context, m *wire.Manifest, store *Store, root *os.Root) error {
-	return errStub
-}
-
-// Snapshot is what was in a sandbox before the program started.
-type Snapshot struct{}
-
-// TakeSnapshot records what is in a sandbox.
-func TakeSnapshot(ctx context.Context, root *os.Root) (*Snapshot, error) { return nil, errStub }
-
-// Collected is what Collect found.
-type Collected struct {
-	Set       *Set     // serve it; reads through root, which must stay open while it is served
-	Unmatched []string // globs that matched nothing new or changed
-	Skipped   []string // "path: reason", for warnings
-}
-
-// Collect finds new or changed files that match globs.
-func Collect(ctx context.Context, root *os.Root, globs []string, before *Snapshot) (*Collected, error) {
-	return nil, errStub
-}
-
-// CheckGlob reports what is wrong with an output glob.
-func CheckGlob(glob string) error { return errStub }
 
 // SpoolOptions are the options of NewSpool.
 type SpoolOptions struct {
