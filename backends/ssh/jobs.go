@@ -14,10 +14,8 @@ import (
 )
 
 const (
-	maxStdin  = 64 << 10 // bytes of a job's standard input
-	maxCount  = 1000     // jobs of one Submit
-	maxAnswer = 4 << 20  // bytes a script of ours may answer
-	idsAtOnce = 1000     // identifiers of one round trip
+	maxAnswer = 4 << 20 // bytes a script of ours may answer
+	idsAtOnce = 1000    // identifiers of one round trip
 )
 
 // jobScript holds the shell functions for jobs. A job is a process that leads
@@ -42,27 +40,16 @@ func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 }
 
 func (l *login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
+	if err := spec.Validate(); err != nil {
+		return nil, problem(gat.Invalid, "", err)
+	}
 	count := max(spec.Count, 1)
-	invalid := func(format string, args ...any) ([]gat.JobID, error) {
-		return nil, problem(gat.Invalid, "", fmt.Errorf(format, args...))
+	dir := spec.Dir
+	if dir != "" && !path.IsAbs(dir) {
+		dir = "./" + dir
 	}
-	switch {
-	case spec.Count < 0 || count > maxCount:
-		return invalid("%d jobs at once are not between 1 and %d", spec.Count, maxCount)
-	case len(spec.Argv) == 0 || !path.IsAbs(spec.Argv[0]):
-		return invalid("the command must begin with an absolute path: %q", spec.Argv)
-	case len(spec.Stdin) > maxStdin:
-		return invalid("%d bytes of standard input are more than %d", len(spec.Stdin), maxStdin)
-	case spec.Stderr != "" && !path.IsAbs(spec.Stderr):
-		return invalid("the path for the output must be absolute: %q", spec.Stderr)
-	case spec.Dir != "" && !path.IsAbs(spec.Dir):
-		return invalid("the working directory must be absolute: %q", spec.Dir)
-	}
-	command, err := words(spec.Argv, spec.Env)
-	if err != nil {
-		return nil, err
-	}
-	call := fmt.Sprintf("submit %d %s %s %s %s %s", count, escape(spec.Stdin), quote(spec.Stderr), quote(spec.Dir), quote(spec.Argv[0]), command)
+	call := fmt.Sprintf("submit %d %s %s %s %s %s", count, escape(spec.Stdin),
+		quote(spec.Stderr), quote(dir), quote(spec.Argv[0]), words(spec.Argv, spec.Env))
 	out, err := l.sh(ctx, jobScript+call, nil)
 	var ids []gat.JobID
 	var told error

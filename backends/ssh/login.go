@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,7 @@ type login struct {
 	mu     sync.Mutex
 	err    error
 	closed bool
+	procs  map[*process]struct{} // those that run
 }
 
 func newLogin(c *connector, url string, hops []*link) *login {
@@ -45,6 +48,7 @@ func newLogin(c *connector, url string, hops []*link) *login {
 		c: c, url: url, hops: hops, link: hops[len(hops)-1],
 		slots: make(chan struct{}, c.backend.Sessions),
 		done:  make(chan struct{}),
+		procs: make(map[*process]struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.wg.Go(func() {
@@ -74,8 +78,26 @@ func (l *login) Err() error {
 	return l.err
 }
 
-// Close ends the login and everything that runs over it.
+// Close ends the login and every command that runs over it: servers do not kill
+// commands by themselves when a connection ends.
 func (l *login) Close() error {
+	l.mu.Lock()
+	procs := slices.Collect(maps.Keys(l.procs))
+	l.mu.Unlock()
+	for _, p := range procs {
+		p.end(errClosed)
+	}
+	timer := time.NewTimer(killTime)
+	defer timer.Stop()
+	for _, p := range procs {
+		select {
+		case <-p.ended:
+			continue
+		case <-timer.C:
+		case <-l.done:
+		}
+		break
+	}
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -142,6 +164,9 @@ type session struct {
 // server that allows fewer sessions than we do, within ctx. The caller calls release
 // when the channel of requests is closed.
 func (l *login) open(ctx context.Context) (*session, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	select {
 	case l.slots <- struct{}{}:
 	default:

@@ -21,11 +21,10 @@ const killTime = 2 * time.Second
 
 // Run starts a command at the host.
 func (l *login) Run(ctx context.Context, c gat.Command) (gat.Process, error) {
-	w, err := words(c.Argv, c.Env)
-	if err != nil {
-		return nil, l.fault("run", err)
+	if err := c.Validate(); err != nil {
+		return nil, l.fault("run", problem(gat.Invalid, "", err))
 	}
-	p, err := l.start(ctx, c.Dir, "exec "+w)
+	p, err := l.start(ctx, c.Dir, "exec "+words(c.Argv, c.Env))
 	if err != nil {
 		return nil, l.fault("run", err)
 	}
@@ -45,6 +44,9 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 		return nil, err
 	}
 	p := &process{l: l, s: s, ended: make(chan struct{}), status: -1}
+	l.mu.Lock()
+	l.procs[p] = struct{}{}
+	l.mu.Unlock()
 	p.unwatch = context.AfterFunc(ctx, func() { p.end(context.Cause(ctx)) })
 	go p.follow() // ends with the session, which Close of the login waits for
 
@@ -161,7 +163,6 @@ type process struct {
 	unwatch func() bool
 
 	stdout, stderr io.Reader
-	took           [2]bool // whether the caller asked for stdout and stderr
 
 	once  sync.Once
 	ended chan struct{} // closed when the session is over
@@ -200,6 +201,9 @@ func (p *process) follow() {
 	}
 	p.s.Close()
 	p.unwatch()
+	p.l.mu.Lock()
+	delete(p.l.procs, p)
+	p.l.mu.Unlock()
 	p.l.release()
 	close(p.ended)
 }
@@ -243,16 +247,9 @@ func signalNumber(name string) int {
 
 func (p *process) Stdin() io.WriteCloser { return stdin{p.s} }
 
-func (p *process) Stdout() io.Reader { return p.take(0, p.stdout) }
+func (p *process) Stdout() io.Reader { return p.stdout }
 
-func (p *process) Stderr() io.Reader { return p.take(1, p.stderr) }
-
-func (p *process) take(i int, r io.Reader) io.Reader {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.took[i] = true
-	return r
-}
+func (p *process) Stderr() io.Reader { return p.stderr }
 
 // stdin is the write side of a session.
 type stdin struct{ s *session }
@@ -272,21 +269,9 @@ func (w stdin) Close() error {
 	return nil
 }
 
-// Wait returns how the command ended. A stream that was never asked for is
-// discarded.
+// Wait returns how the command ended. What was not read stays readable, but a
+// command that has more than 2 MiB unread does not go on.
 func (p *process) Wait() (int, error) {
-	p.mu.Lock()
-	var unread []io.Reader
-	for i, r := range []io.Reader{p.stdout, p.stderr} {
-		if !p.took[i] {
-			p.took[i] = true
-			unread = append(unread, r)
-		}
-	}
-	p.mu.Unlock()
-	for _, r := range unread {
-		p.l.spawn(func() { io.Copy(io.Discard, r) })
-	}
 	<-p.ended
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -75,22 +75,14 @@ func (n nonce) render(dir, body string) (string, error) {
 	return s, nil
 }
 
-// words renders argv with env as words that can follow exec.
-func words(argv, env []string) (string, error) {
-	if len(argv) == 0 || argv[0] == "" {
-		return "", problem(gat.Invalid, "", errors.New("the command is empty"))
-	}
-	dash := false
+// words renders a valid command as words that can follow exec.
+func words(argv, env []string) string {
+	dash := strings.HasPrefix(argv[0], "-")
 	for _, kv := range env {
-		k, _, ok := strings.Cut(kv, "=")
-		if !ok || k == "" {
-			return "", problem(gat.Invalid, "write NAME=VALUE", fmt.Errorf("the environment entry %q has no name", kv))
-		}
-		dash = dash || strings.HasPrefix(k, "-")
+		dash = dash || strings.HasPrefix(kv, "-")
 	}
-	dash = dash || strings.HasPrefix(argv[0], "-")
 	if len(env) == 0 && !dash {
-		return quoteAll(argv), nil
+		return quoteAll(argv)
 	}
 	// env(1) rather than export: names a shell does not take pass too.
 	w := "env "
@@ -103,5 +95,5 @@ func words(argv, env []string) (string, error) {
 	if strings.Contains(argv[0], "=") { // env would take it for a variable
 		w += `sh -c 'exec "$@"' sh `
 	}
-	return w + quoteAll(argv), nil
+	return w + quoteAll(argv)
 }
