@@ -23,13 +23,13 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "guard":
-			os.Exit(worker.GuardMain(os.Args[2:]))
+			syscall.Exit(worker.GuardMain(os.Args[2:])) // not os.Exit: the race detector would wait a second
 		case "guard-old":
-			os.Exit(worker.GuardMainOld(os.Args[2:]))
+			syscall.Exit(worker.GuardMainOld(os.Args[2:]))
 		case "pilot":
-			os.Exit(pilotMain(os.Args[2]))
+			syscall.Exit(pilotMain(os.Args[2]))
 		case "daemon":
-			os.Exit(daemonMain(os.Args[2:]))
+			syscall.Exit(daemonMain(os.Args[2:]))
 		case "sleep":
 			fmt.Println(os.Getpid())
 			time.Sleep(time.Hour)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -28,9 +29,15 @@ type Sandbox struct {
 	id   string
 	slot int
 
-	once sync.Once
-	err  error
+	once    sync.Once
+	err     error
+	tainted bool // something we could not kill may still be in it; under Yard.mu
 }
+
+// spareName is where an emptied sandbox waits for the slot's next worker.
+// Making a directory costs ten times as much as renaming one, and more the
+// more have been removed lately (ext4 looks for an inode that was not).
+const spareName = ".spare"
 
 // Root gives access to the files inside, and to nothing outside. It is closed
 // by Remove.
@@ -44,6 +51,9 @@ func (s *Sandbox) Path() string { return s.path }
 // calling it again returns the first result.
 func (s *Sandbox) Remove() error {
 	s.once.Do(func() {
+		if s.recycle() {
+			return
+		}
 		s.dir.Close()
 		if err := removeTree(s.yard.root, s.name); err != nil {
 			s.err = fmt.Errorf("remove sandbox %s: %w", s.path, err)
@@ -52,6 +62,48 @@ func (s *Sandbox) Remove() error {
 	})
 	return s.err
 }
+
+// recycle empties the sandbox and keeps it as the slot's spare, if it is as good
+// as a new one and the slot has none yet.
+func (s *Sandbox) recycle() bool {
+	y := s.yard
+	y.mu.Lock()
+	no := y.closed || s.tainted || y.slots[s.slot].spare
+	y.mu.Unlock()
+	if no {
+		return false
+	}
+	d, err := s.dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	fi, err := d.Stat()
+	if err != nil || fi.Mode() != fs.ModeDir|0o700 || !plain(d, fi) {
+		return false
+	}
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return false
+	}
+	for _, n := range names {
+		if removeTree(s.dir, n) != nil {
+			return false
+		}
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	sl := &y.slots[s.slot]
+	if y.closed || sl.spare || y.root.Rename(s.name, slotDir(s.slot)+"/"+spareName) != nil {
+		return false
+	}
+	s.dir.Close()
+	sl.spare = true
+	delete(y.sandboxes, s.id)
+	return true
+}
+
+func slotDir(slot int) string { return slotPrefix + strconv.Itoa(slot) }
 
 // removeTree removes name below root. A worker can make a directory that even
 // its owner may not change: those are opened up first.

@@ -163,8 +163,8 @@ func TestDaemonSwept(t *testing.T) {
 			p := start(t, y, worker.Spec{ID: "w", Argv: []string{"/bin/sh", "-c", `"$0" daemon >pids; (sleep 1000 &); until [ -s pids ]; do sleep 0.01; done; cat pids; exit 4`, self()}, Env: path})
 			out, serr := drain(p)
 			e := exit(t, p)
-			if e.Code != 4 || e.Swept != 2 || e.Left != 0 {
-				t.Errorf("exit %+v, want status 4 and two swept; %s", e, serr)
+			if e.Code != 4 || e.Swept < 2 || e.Left != 0 {
+				t.Errorf("exit %#v, want status 4 and two swept at least; %s", e, serr)
 			}
 			pid, err := strconv.Atoi(strings.TrimSpace(out))
 			if err != nil {
@@ -188,7 +188,7 @@ func TestForkerSwept(t *testing.T) {
 	p := start(t, y, sh("w", `f() { while :; do (sleep 0.01 &); done; }; f & f & sleep 0.3; exit 0`))
 	drain(p)
 	if e := exit(t, p); e.Code != 0 || e.Swept < 2 || e.Left != 0 {
-		t.Errorf("exit %+v", e)
+		t.Errorf("exit %#v", e)
 	}
 }
 
@@ -440,7 +440,7 @@ func TestClose(t *testing.T) {
 		t.Error(err)
 	}
 	if e := exit(t, p); e.Code != 5 || !e.Killed {
-		t.Errorf("exit %+v", e)
+		t.Errorf("exit %#v", e)
 	}
 	if line, _ := r.ReadString('\n'); line != "bye\n" {
 		t.Errorf("last words %q", line)

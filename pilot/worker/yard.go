@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +30,9 @@ type Yard struct {
 
 // slot is what the yard knows of one slot, under Yard.mu.
 type slot struct {
-	made bool     // its directory exists
-	proc *Process // that has not ended, or is being started
+	made  bool     // its directory exists
+	spare bool     // there is an emptied sandbox in it
+	proc  *Process // that has not ended, or is being started
 }
 
 // Open makes a yard in cfg.Root. On Linux it makes the calling process a child
@@ -136,7 +136,7 @@ func (y *Yard) Sandbox(slot int, id string) (*Sandbox, error) {
 	case y.sandboxes[id] != nil:
 		return nil, fmt.Errorf("make sandbox %s: %w", id, fs.ErrExist)
 	}
-	dir := slotPrefix + strconv.Itoa(slot)
+	dir := slotDir(slot)
 	if !y.slots[slot].made {
 		if err := y.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make sandbox %s: %w", id, err)
@@ -144,10 +144,16 @@ func (y *Yard) Sandbox(slot int, id string) (*Sandbox, error) {
 		y.slots[slot].made = true
 	}
 	s := &Sandbox{yard: y, id: id, slot: slot, name: dir + "/" + id, path: filepath.Join(y.path, dir, id)}
-	if err := y.root.Mkdir(s.name, 0o700); err != nil {
+	var err error
+	if y.slots[slot].spare {
+		err = y.root.Rename(dir+"/"+spareName, s.name)
+		y.slots[slot].spare = false
+	} else {
+		err = y.root.Mkdir(s.name, 0o700)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
-	var err error
 	if s.dir, err = y.root.OpenRoot(s.name); err != nil {
 		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
@@ -256,6 +262,9 @@ func (y *Yard) vacate(slot int, p *Process) {
 	defer y.mu.Unlock()
 	if y.slots[slot].proc == p {
 		y.slots[slot].proc = nil
+	}
+	if p.exit.Left > 0 || p.exit.Err != nil {
+		p.Sandbox.tainted = true
 	}
 }
 
