@@ -5,6 +5,7 @@ package all
 
 import (
 	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/backends/ssh"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -12,5 +13,6 @@ import (
 func Registry() []gat.Backend {
 	return []gat.Backend{
 		local.Backend{},
+		ssh.Backend{},
 	}
 }
