@@ -104,7 +104,7 @@ func TestOnePollForAll(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(65 * time.Second) // in the bubble: polls at 0, 10, ... 60
+		take(t.Context(), 65*time.Second) // in the bubble: polls at 0, 10, ... 60
 		if n := m.Calls("status"); n != 7 {
 			t.Errorf("%d polls in 65 s, want 7", n)
 		}
@@ -115,7 +115,7 @@ func TestOnePollForAll(t *testing.T) {
 		if n := m.Calls("status"); n != 8 {
 			t.Errorf("%d polls in all, want 8", n)
 		}
-		time.Sleep(time.Hour)
+		take(t.Context(), time.Hour)
 		if n := m.Calls("status"); n != 8 {
 			t.Errorf("%d polls with nobody watching", n-8)
 		}
