@@ -1,8 +1,10 @@
 package launcher
 
 import (
+	"log/slog"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/pilot/worker/runtimes"
 )
 
@@ -53,6 +55,10 @@ const (
 // Options say how to run a job.
 type Options struct {
 	Sites    []*Site       // where; at least one
+	Backends []gat.Backend // the middleware that can be reached
+	Dial     gat.DialFunc  // opens connections to sites; nil means plainly
+	Home     string        // holds the user's .ssh; empty means the home directory
+	Log      *slog.Logger  // for developers; nil is silent
 	Out      string        // output directory; empty means ./zorilla-SESSION
 	State    string        // state directory; empty means $XDG_STATE_HOME/zorilla or its default
 	Lease    time.Duration // lease of everything remote; 0 means 10 min; a site's own lease goes first

@@ -1,5 +1,6 @@
 # Looks at a host: what it is, where scratch is safe and lets programs run,
-# and whether a pilot binary is there. It makes one directory, of mode 0700.
+# and whether a pilot binary is there. It makes the session's directory, of mode
+# 0700, below one of the user's own.
 # Arguments: session, the sites file's scratch directory (may be empty), then
 # PLATFORM=DIGEST (SHA-256) of the pilot binaries at hand.
 umask 077
@@ -73,6 +74,8 @@ for parent in "$@"; do
 	why=$(usable "$parent")
 	if [ -z "$why" ]; then
 		base=$parent/zorilla-$uid
+		dir=$base/s-$session
+		mkdir "$dir" 2>/dev/null || [ -O "$dir" ] || { echo "refused $dir: cannot make it"; continue; }
 		echo "free $(df -Pk "$base" 2>/dev/null | awk 'NR==2 {print $4}')"
 		if [ -n "$digest" ] && [ -f "$base/pilot-$digest" ] && [ "$(sha256sum <"$base/pilot-$digest" 2>/dev/null)" = "$digest  -" ]; then
 			echo "pilot $base/pilot-$digest"

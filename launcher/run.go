@@ -24,5 +24,5 @@ type Stopper struct {
 // ends everything is cleaned up as if Stopper.Now were closed.
 func Run(ctx context.Context, job Job, opts Options, stop Stopper) Result {
 	s := newSession(job, opts)
-	return s.run(ctx, stop)
+	return s.main(ctx, stop)
 }

@@ -68,6 +68,14 @@ func enterSession(base string, session wire.SessionID) (*sessionDir, error) {
 	return nil, fmt.Errorf("session directory %s is being removed again and again", d.path)
 }
 
+// sign writes down which process is an agent of this session, for clean-up
+// scripts: a file named after the process that holds its start time, as the
+// system counts it.
+func (d *sessionDir) sign() (path string, err error) {
+	path = filepath.Join(d.path, fmt.Sprintf("agent-%d", os.Getpid()))
+	return path, os.WriteFile(path, []byte(startTime()+"\n"), 0o600)
+}
+
 // leave gives the directory up. The last agent to leave removes it with all
 // that is in it, the given pilot binary, and the base directory if that is
 // then empty.

@@ -1,6 +1,8 @@
 package pilot
 
 import (
+	"bytes"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,4 +16,19 @@ func bootTime() time.Duration {
 		return time.Since(processStart)
 	}
 	return time.Duration(ts.Nano())
+}
+
+// startTime is when this process was started, in clock ticks since the machine
+// was: field 22 of proc(5)'s stat.
+func startTime() string {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return ""
+	}
+	// The second field is the program's name in brackets, and may hold anything.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return ""
+	}
+	return string(fields[19])
 }

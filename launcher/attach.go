@@ -1,0 +1,236 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+	"github.com/zorilla-grid/zorilla/overlay/transport"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Times of connections to agents over a login.
+const (
+	attachTimeout = 30 * time.Second // from a command's start to a link
+	redialFirst   = 500 * time.Millisecond
+	redialMost    = 10 * time.Second
+)
+
+// stayAttached keeps a connection to an agent's socket over the login to its host.
+// What came of the first one goes to up.
+func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up chan<- error) {
+	wait := redialFirst
+	lost := time.Time{} // when the last connection ended
+	refusals := 0
+	for ctx.Err() == nil {
+		closed := make(chan error, 4)
+		peer, err := r.attach(ctx, h, socket, closed)
+		if err == nil {
+			wait, refusals = redialFirst, 0
+			if socket == hubSocket {
+				h.hub = peer.ID
+			}
+			r.change(func(c *SiteChanged) {
+				if c.State == "detached" || c.State == "starting" && socket == hubSocket && c.Submitted == 0 {
+					c.State, c.Error = "up", ""
+				}
+			})
+			select {
+			case up <- nil:
+			default:
+			}
+			select {
+			case err = <-closed:
+			case <-ctx.Done():
+				return
+			}
+			lost = time.Now()
+			r.s.log.Info("connection lost", "site", r.site.Name, "host", h.Host, "error", err)
+		} else {
+			r.s.log.Info("not attached", "site", r.site.Name, "host", h.Host, "error", err)
+			if errors.Is(err, errNoAgent) {
+				refusals++
+			}
+		}
+		if r.ending() || ctx.Err() != nil {
+			return
+		}
+		select {
+		case up <- err: // of the first try only; later ones find the buffer full or unread
+		default:
+		}
+		if refusals > 1 {
+			r.agentDied(ctx, h, socket)
+			return
+		}
+		if !lost.IsZero() {
+			if time.Since(lost) > r.s.leaseOf(r.site) {
+				r.gone(fmt.Errorf("site %s: the connection was lost for longer than the lease of %v: %w", r.site.Name, r.s.leaseOf(r.site), err))
+				return
+			}
+			r.change(func(c *SiteChanged) { c.State, c.Error = "detached", oneLine(err) })
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		wait = min(2*wait, redialMost)
+	}
+}
+
+// errNoAgent matches errors of attach that say that nobody listens on the socket.
+var errNoAgent = errors.New("no agent answers")
+
+// attach connects this node to an agent through a bridge that is run over the login, and
+// once more for bulk data where the login allows a second one.
+func (r *siteRun) attach(ctx context.Context, h *host, socket string, closed chan<- error) (transport.Peer, error) {
+	tctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	peer, err := r.bridge(ctx, tctx, h, socket, transport.Options{Admit: true, OnClose: func(err error) { closed <- err }})
+	if err != nil {
+		return peer, err
+	}
+	if _, err := r.bridge(ctx, tctx, h, socket, transport.Options{Bulk: true}); err != nil {
+		r.s.log.Info("no second connection for bulk data", "site", r.site.Name, "error", err)
+	}
+	return peer, nil
+}
+
+func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o transport.Options) (transport.Peer, error) {
+	// The command outlives this call: it ends with the connection.
+	cctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(tctx, cancel)
+	p, err := h.gat.Run(cctx, gat.Command{Argv: []string{h.binary, "attach", path.Join(h.sessionDir(r.s.id), socket)}})
+	if err != nil {
+		cancel()
+		return transport.Peer{}, err
+	}
+	complaint := make(chan string, 1)
+	go func() {
+		buf := make([]byte, 1024)
+		n, _ := p.Stderr().Read(buf)
+		complaint <- firstLine(buf[:n])
+	}()
+	onClose := o.OnClose
+	o.OnClose = func(err error) {
+		cancel()
+		if onClose != nil {
+			onClose(err)
+		}
+	}
+	peer, err := r.s.ep.Connect(tctx, processConn{p, r.moved}, transport.Local, o)
+	if err != nil {
+		p.Close()
+		cancel()
+		select {
+		case text := <-complaint:
+			if text != "" {
+				err = fmt.Errorf("%w: %s", errNoAgent, text)
+			}
+		case <-time.After(time.Second):
+		}
+		return peer, fmt.Errorf("site %s: attach to %s: %w", r.site.Name, socket, err)
+	}
+	stop()
+	return peer, nil
+}
+
+// agentDied starts an agent again that does not listen any more.
+func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
+	if socket != hubSocket {
+		return // a pilot: its loss is seen and answered as such
+	}
+	r.mu.Lock()
+	again := h.hubRestarts < maxRestarts
+	h.hubRestarts++
+	r.mu.Unlock()
+	if !again {
+		r.gone(fmt.Errorf("site %s: the hub on %s died %d times", r.site.Name, h.Host, maxRestarts+1))
+		return
+	}
+	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s is gone; starting another", h.Host)})
+	if err := r.startHub(ctx, h, false); err != nil {
+		r.gone(err)
+	}
+}
+
+// gone gives the site up.
+func (r *siteRun) gone(err error) {
+	r.s.supply.update(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.err = err
+		r.gaveUp = max(r.gaveUp, r.status.Submitted-r.joined)
+	})
+	r.change(func(c *SiteChanged) { c.State, c.Error = "failed", oneLine(err) })
+}
+
+func (r *siteRun) ending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.finishing
+}
+
+// dialThrough opens connections from the host of a hub.
+func (r *siteRun) dialThrough(h *host) gat.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		s, err := r.s.ep.OpenStream(ctx, h.hub, wire.StreamDial)
+		if err != nil {
+			return nil, err
+		}
+		answer := new(wire.Accepted)
+		if err := ask(ctx, s, &wire.Dial{Address: address}, answer); err != nil {
+			s.Reset()
+			return nil, err
+		}
+		if answer.Error != "" {
+			s.Close()
+			return nil, errors.New(answer.Error)
+		}
+		return s, nil
+	}
+}
+
+// listenAt has a hub listen for the site's pilots.
+func (r *siteRun) listenAt(ctx context.Context, h *host, address string) (string, error) {
+	s, err := r.s.ep.OpenStream(ctx, h.hub, wire.StreamListen)
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	answer := new(wire.Listening)
+	if err := ask(ctx, s, &wire.Listen{Host: address}, answer); err != nil {
+		return "", err
+	}
+	if answer.Error != "" {
+		return "", errors.New(answer.Error)
+	}
+	return answer.Address, nil
+}
+
+// ask sends a message on a stream and reads the answer into one of its kind.
+func ask[M interface {
+	*T
+	wire.Message
+}, T any](ctx context.Context, s *transport.Stream, question wire.Message, answer M) error {
+	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := wire.WriteFrame(s, question); err != nil {
+		return err
+	}
+	m, err := wire.ReadFrame(s, 0)
+	if err != nil {
+		return err
+	}
+	a, ok := m.(M)
+	if !ok {
+		return fmt.Errorf("unexpected answer %T", m)
+	}
+	*answer = *a
+	return nil
+}

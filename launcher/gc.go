@@ -1,0 +1,226 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// gcTimeout bounds the clean-up of one host, its login included.
+const gcTimeout = time.Minute
+
+// GCOptions say what to clean up after.
+type GCOptions struct {
+	Runs     []string      // names of runs; none means all that are over
+	State    string        // state directory; empty means the default
+	Backends []gat.Backend // the middleware that can be reached
+	Dial     gat.DialFunc  // opens connections to sites; nil means plainly
+	Home     string        // holds the user's .ssh; empty means the home directory
+	Log      *slog.Logger
+	Ask      AskFunc // puts a question to the user; nil when nobody is there
+}
+
+// GCReport says what was cleaned up.
+type GCReport struct {
+	Runs []GCRun
+}
+
+// GCRun is the clean-up after one run.
+type GCRun struct {
+	Run     string
+	Removed []Made     // what is now surely gone
+	Left    []Leftover // what may still be there, with the reason
+}
+
+// GC finishes what runs could not: it logs in again wherever the ledgers of
+// runs without a launcher have something made, ends what lives there, removes
+// the rest and says what it could not reach. Its error joins those of runs
+// that could not be looked at.
+func GC(ctx context.Context, o GCOptions) (GCReport, error) {
+	var report GCReport
+	state, err := OpenState(o.State)
+	if err != nil {
+		return report, err
+	}
+	names := o.Runs
+	if len(names) == 0 {
+		runs, err := state.Runs()
+		if err != nil {
+			return report, err
+		}
+		for _, r := range runs {
+			if !r.Running && len(r.Leftovers) > 0 {
+				names = append(names, r.Begun.Run)
+			}
+		}
+	}
+	var errs []error
+	for _, name := range names {
+		run, err := gcRun(ctx, o, state, name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		report.Runs = append(report.Runs, run)
+	}
+	if _, err := state.Prune(KeepRuns); err != nil {
+		errs = append(errs, err)
+	}
+	return report, errors.Join(errs...)
+}
+
+// place is where things were made: a host of a site.
+type place struct {
+	site, host string
+	local      bool
+}
+
+func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, error) {
+	report := GCRun{Run: name}
+	run, err := state.Adopt(name)
+	if err != nil {
+		return report, err
+	}
+	defer run.Close()
+	logins := make(map[string]What)
+	places := make(map[place][]Made)
+	var order []place
+	for _, m := range run.Ledger.All() {
+		if m.Kind == KindLogin {
+			logins[m.Site] = m.What
+		}
+		if !m.Leftover() {
+			continue
+		}
+		p := place{m.Site, m.Host, m.Local}
+		if places[p] == nil {
+			order = append(order, p)
+		}
+		places[p] = append(places[p], m)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	reasons := make(map[place]string)
+	for _, p := range order {
+		wg.Go(func() {
+			err := gcPlace(ctx, o, wire.SessionID(name), p, logins[p.site], places[p])
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range places[p] {
+				if err != nil {
+					reasons[p] = oneLine(err)
+				} else if err := run.Ledger.Remove(m.Seq, "gc"); err != nil {
+					reasons[p] = oneLine(err)
+				} else {
+					report.Removed = append(report.Removed, m)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	os.Remove(filepath.Join(run.Path, controlName))
+	os.Remove(filepath.Join(run.Path, nodeSocket))
+	report.Left = LeftoversOf(run.Ledger.All(), func(m Made) string { return reasons[place{m.Site, m.Host, m.Local}] })
+	slices.SortFunc(report.Removed, func(a, b Made) int { return a.Seq - b.Seq })
+	return report, nil
+}
+
+// gcPlace cleans one host.
+func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, login What, made []Made) error {
+	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
+	defer cancel()
+	var urls []*url.URL
+	for _, text := range login.URLs {
+		u, err := url.Parse(text)
+		if err != nil {
+			return fmt.Errorf("the ledger's URL of site %s: %w", p.site, err)
+		}
+		urls = append(urls, u)
+	}
+	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log}
+	if o.Ask != nil {
+		cfg.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
+			return o.Ask(site, question, secret)
+		}
+	}
+	site, err := gat.NewSite(cfg)
+	if err != nil {
+		return err
+	}
+	defer site.Close()
+	h := &host{name: p.site, behind: p.host, gat: site}
+	if p.host != "" {
+		inner, err := site.Inner(ctx, p.host, nil)
+		if err != nil {
+			return err
+		}
+		defer inner.Close()
+		h.name, h.gat = inner.Name(), inner
+	}
+	var jobs []gat.JobID
+	for _, m := range made {
+		if m.What.Job != "" {
+			jobs = append(jobs, gat.JobID(m.What.Job))
+		}
+		if m.Kind == KindDir && m.Confirmed {
+			h.Base = parentOf(m.What.Path, p.local)
+		}
+	}
+	if len(jobs) > 0 {
+		if err := h.gat.Cancel(ctx, jobs...); err != nil {
+			return err
+		}
+	}
+	if h.Base == "" {
+		if p.local {
+			return removeLocal(made)
+		}
+		// The launcher died before it knew where: look for the place again.
+		if err := h.look(ctx, session, login.Path, nil); err != nil {
+			return err
+		}
+	}
+	left, err := h.clean(ctx, session, "", 0)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("left behind: %v", left)
+	}
+	return err
+}
+
+// parentOf is the directory that holds a session's directory.
+func parentOf(dir string, local bool) string {
+	if local {
+		return filepath.Dir(dir)
+	}
+	i := len(dir) - 1
+	for i > 0 && dir[i] != '/' {
+		i--
+	}
+	return dir[:max(i, 1)]
+}
+
+// removeLocal removes directories that may have been made on this machine.
+func removeLocal(made []Made) error {
+	var errs []error
+	for _, m := range made {
+		if m.Kind != KindDir || m.What.Path == "" {
+			continue
+		}
+		if err := os.RemoveAll(m.What.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		os.Remove(filepath.Dir(m.What.Path)) // only when it is empty
+	}
+	return errors.Join(errs...)
+}

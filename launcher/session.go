@@ -1,0 +1,483 @@
+package launcher
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+	"github.com/zorilla-grid/zorilla/launcher/bundle"
+	"github.com/zorilla-grid/zorilla/overlay/transport"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot"
+	"github.com/zorilla-grid/zorilla/pilot/core"
+	"github.com/zorilla-grid/zorilla/pilot/job"
+	"github.com/zorilla-grid/zorilla/pilot/worker/runtimes"
+	"github.com/zorilla-grid/zorilla/staging"
+)
+
+// Bounds on the end of a run.
+const (
+	cleanTimeout  = 10 * time.Second // final clean-up of a site, all in parallel
+	leavePatience = 3 * time.Second  // for agents to leave by themselves
+	stopPatience  = 30 * time.Second // for a job that was cancelled gracefully to end
+)
+
+// nodeSocket is the name of this node's own socket in the run's directory.
+const nodeSocket = "node.sock"
+
+// A session is one run under way: its network, its sites and its job.
+type session struct {
+	job   Job
+	opts  Options
+	app   runtimes.App
+	id    wire.SessionID
+	jobID wire.JobID
+	log   *slog.Logger
+	began time.Time
+
+	run    *RunDir
+	out    *Out
+	events *emitter
+
+	authority *transport.Authority
+	signer    *transport.Signer
+	ep        *transport.Endpoint
+	agent     *pilot.Agent
+	socket    string // of this node, for the pilots on this machine
+	pilots    *bundle.Finder
+
+	sink  *outputs
+	sites []*siteRun
+
+	deploys sync.WaitGroup // bringing up sites
+	wg      sync.WaitGroup // the agent and the listener
+
+	supply *supply
+	life   context.Context    // of the network: ends last
+	work   context.Context    // of bringing things up: ends when the job has ended
+	ended  chan core.JobEnded // takes one value
+	isOver atomic.Bool        // the job has ended
+}
+
+// over reports whether the job has ended.
+func (s *session) over() bool { return s.isOver.Load() }
+
+func newSession(j Job, opts Options) *session {
+	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var five [5]byte
+	rand.Read(five[:])
+	s.id = wire.SessionIDOf(five)
+	rand.Read(s.jobID[:])
+	return s
+}
+
+// run runs the job and leaves nothing behind.
+func (s *session) main(ctx context.Context, stop Stopper) Result {
+	if err := s.check(); err != nil {
+		return s.refuse(OutcomeUsage, ExitUsage, err)
+	}
+	if err := CapacityOf(s.job, s.opts.Sites, nil).Err(); err != nil {
+		return s.refuse(OutcomeSites, ExitSites, err)
+	}
+	if err := s.open(); err != nil {
+		return s.refuse(OutcomeUsage, ExitUsage, err)
+	}
+	defer s.run.Close()
+	defer s.out.Close()
+
+	// The network outlives the user's patience: clean-up needs it.
+	life, die := context.WithCancel(context.WithoutCancel(ctx))
+	defer die()
+	work, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.life, s.work = life, work
+	s.events.emit(RunStarted{App: s.job.App, Workers: s.job.Workers, Min: s.job.Min, Out: s.out.Path, Sites: siteNames(s.opts.Sites)})
+	for _, text := range s.opts.Warnings {
+		s.events.emit(Warned{Text: text})
+	}
+	end, err := s.begin(work)
+	if err == nil {
+		end, err = s.wait(work, stop)
+	}
+	cancel()
+	s.finish(die)
+	return s.conclude(end, err)
+}
+
+// check finds what is wrong with the job before anything is made.
+func (s *session) check() (err error) {
+	j := &s.job
+	if j.Workers < 1 {
+		return fmt.Errorf("%d workers wanted: give a number of 1 or more", j.Workers)
+	}
+	if j.Min == 0 {
+		j.Min = j.Workers
+	}
+	if j.Min < 1 || j.Min > j.Workers {
+		return fmt.Errorf("at least %d of %d workers wanted: give a number from 1 to %d", j.Min, j.Workers, j.Workers)
+	}
+	if len(s.opts.Sites) == 0 {
+		return errors.New("no sites")
+	}
+	kind, err := runtimes.ParseKind(j.Runtime)
+	if err != nil {
+		return err
+	}
+	if s.app, err = runtimes.InspectAs(j.App, kind); err != nil {
+		return err
+	}
+	for _, glob := range j.Outputs {
+		if err := staging.CheckGlob(glob); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open makes the run's places on this machine.
+func (s *session) open() error {
+	state, err := OpenState(s.opts.State)
+	if err != nil {
+		return err
+	}
+	if s.out, err = CreateOut(s.opts.Out, string(s.id)); err != nil {
+		return err
+	}
+	dir, _ := os.Getwd()
+	s.run, err = state.Create(Begun{
+		Run:     string(s.id),
+		Time:    s.began,
+		Command: s.opts.Command,
+		Dir:     dir,
+		Out:     s.out.Path,
+		PID:     os.Getpid(),
+		Version: s.opts.Version,
+	})
+	if err != nil {
+		s.out.Discard()
+		s.out.Close()
+		return err
+	}
+	s.events = newEmitter(string(s.id), s.run.Journal, s.opts.Events)
+	return nil
+}
+
+// begin brings the session up and submits the job. Sites come up in parallel
+// with the reading of the inputs.
+func (s *session) begin(ctx context.Context) (core.JobEnded, error) {
+	var none core.JobEnded
+	if err := s.network(s.life); err != nil {
+		return none, err
+	}
+	s.pilots = bundle.New(bundle.Options{Pilot: s.opts.Pilot, Log: func(text string) { s.events.emit(Warned{Text: text}) }})
+	s.supply = newSupply(s)
+	for _, site := range s.opts.Sites {
+		r, err := newSiteRun(s, site)
+		if err != nil {
+			return none, err
+		}
+		s.sites = append(s.sites, r)
+		s.supply.add(r)
+	}
+	for _, r := range s.sites {
+		s.deploys.Go(func() { r.run(ctx) })
+	}
+	set, err := staging.Build(ctx, s.inputs(), staging.BuildOptions{})
+	if err != nil {
+		return core.JobEnded{Outcome: job.Outcome(0)}, &usageError{err}
+	}
+	s.agent.Library().Add(s.jobID, set)
+	spec := s.spec(set)
+	err = ErrNotRunning
+	if cerr := s.agent.Call(ctx, func(now time.Duration, n *core.Node) { err = n.Submit(now, spec) }); cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return none, &usageError{err}
+	}
+	s.supply.open()
+	return none, nil
+}
+
+// network makes the session's CA and this machine's node.
+func (s *session) network(ctx context.Context) (err error) {
+	if s.authority, err = transport.NewAuthority(s.id, 0); err != nil {
+		return err
+	}
+	identity, err := s.authority.Identity(wire.RoleLauncher, "launcher")
+	if err != nil {
+		return err
+	}
+	s.signer = s.authority.Signer(identity, s.log)
+	s.sink = newOutputs(s)
+	s.agent = pilot.NewAgent(s, s.log)
+	cfg := transport.Config{Identity: identity, Signer: s.signer, Logger: s.log, Handlers: s.agent.Handlers()}
+	cfg.Handlers[wire.StreamOutput] = s.sink.serve
+	if s.ep, err = transport.New(cfg); err != nil {
+		return err
+	}
+	s.socket = filepath.Join(s.run.Path, nodeSocket)
+	l, err := pilot.ListenUnix(s.socket)
+	if err != nil {
+		return err
+	}
+	s.wg.Go(func() {
+		if err := s.ep.Serve(ctx, l, transport.Local); err != nil && ctx.Err() == nil {
+			s.log.Error("listening ended", "error", err)
+		}
+		l.Close()
+		os.Remove(s.socket)
+	})
+	node := core.Config{ID: identity.ID, Role: wire.RoleLauncher, Site: "launcher", Lease: s.lease(), Seed: uint64(s.began.UnixNano())}
+	node.Name, _ = os.Hostname()
+	s.wg.Go(func() { s.agent.Run(ctx, s.ep, node) })
+	return nil
+}
+
+func (s *session) lease() time.Duration {
+	if s.opts.Lease > 0 {
+		return s.opts.Lease
+	}
+	return core.DefaultLease
+}
+
+// inputs is what every worker finds in its directory: the application under
+// its own name and what the user named.
+func (s *session) inputs() []staging.Input {
+	list := []staging.Input{{Src: s.job.App, Dst: filepath.Base(s.job.App)}}
+	for _, in := range s.job.Inputs {
+		list = append(list, staging.Input{Src: in.Src, Dst: filepath.ToSlash(in.Dst)})
+	}
+	if s.job.Stdin != "" {
+		list = append(list, staging.Input{Src: s.job.Stdin, Dst: stdinName})
+	}
+	return list
+}
+
+// stdinName is the name of the standard input's file in a worker's directory.
+const stdinName = ".zorilla-stdin"
+
+// spec is the job as its primary sees it.
+func (s *session) spec(set *staging.Set) job.Spec {
+	j := &s.job
+	policy, _ := job.ParsePolicy(string(j.OnFailure)) // an empty one is Replace; check has seen the others
+	p := wire.Program{
+		Argv:    append([]string{filepath.Base(j.App)}, j.Args...),
+		Env:     j.Env,
+		Runtime: s.app.Kind.String(),
+		Java:    uint32(s.app.Java),
+		JVM:     j.JVMOpts,
+		Root:    set.Root(),
+		Holders: []wire.NodeID{s.ep.ID()},
+		Outputs: j.Outputs,
+		Memory:  j.Memory,
+	}
+	if j.Stdin != "" {
+		p.Stdin = stdinName
+	}
+	return job.Spec{
+		ID:        s.jobID,
+		Want:      j.Workers,
+		Min:       j.Min,
+		Needs:     s.needs(),
+		Program:   p,
+		OnFailure: policy,
+		Retries:   j.Retries,
+		Lease:     s.lease(),
+	}
+}
+
+func (s *session) needs() wire.Requirements {
+	return wire.Requirements{
+		Cores:     uint32(s.job.Cores),
+		Memory:    s.job.Memory,
+		Disk:      s.job.Disk,
+		GPUs:      uint32(s.job.GPUs),
+		Platforms: platformsOf(s.app),
+		Runtime:   s.app.Kind.String(),
+	}
+}
+
+// platformsOf lists the platforms that an application runs on; none means all.
+func platformsOf(a runtimes.App) []string {
+	if a.OS == "" {
+		return nil
+	}
+	var list []string
+	for machine := range strings.SplitSeq(a.Machine, ",") {
+		list = append(list, a.OS+"/"+machine)
+	}
+	return list
+}
+
+// wait waits for the end of the job, by itself or by the user's wish.
+func (s *session) wait(ctx context.Context, stop Stopper) (core.JobEnded, error) {
+	control, err := ServeControl(s.run, Controls{Cancel: s.cancel, Redial: s.redial})
+	if err != nil {
+		s.events.emit(Warned{Text: err.Error()})
+	} else {
+		defer control.Close()
+	}
+	var limit <-chan time.Time
+	if s.job.Walltime > 0 {
+		timer := time.NewTimer(s.job.Walltime)
+		defer timer.Stop()
+		limit = timer.C
+	}
+	graceful := stop.Graceful
+	var patience <-chan time.Time
+	for {
+		select {
+		case end := <-s.ended:
+			return end, s.supply.why(end)
+		case <-limit:
+			limit = nil
+			s.stop(job.Limit, true)
+			patience = time.After(stopPatience)
+		case <-graceful:
+			graceful = nil
+			s.stop(job.Interrupted, true)
+			patience = time.After(stopPatience)
+		case <-stop.Now:
+			return core.JobEnded{Outcome: job.Interrupted, Exit: ExitInterrupted}, nil
+		case <-ctx.Done():
+			return core.JobEnded{Outcome: job.Interrupted, Exit: ExitInterrupted}, nil
+		case <-patience:
+			patience = nil
+			s.stop(job.Interrupted, false)
+		}
+	}
+}
+
+// stop ends the job with an outcome.
+func (s *session) stop(outcome job.Outcome, graceful bool) {
+	s.agent.Do(func(now time.Duration, n *core.Node) { n.Cancel(now, s.jobID, outcome, graceful) })
+}
+
+// cancel is what others may ask for over the control socket.
+func (s *session) cancel(now bool) { s.stop(job.Interrupted, !now) }
+
+// redial logs in again to the sites that were lost.
+func (s *session) redial(ctx context.Context, ask AskFunc) error {
+	var errs []error
+	for _, r := range s.sites {
+		errs = append(errs, r.redial(ctx, ask))
+	}
+	return errors.Join(errs...)
+}
+
+// finish takes everything down, at every site at once, within bounds.
+func (s *session) finish(die context.CancelFunc) {
+	s.isOver.Store(true)
+	ctx, done := context.WithTimeout(context.Background(), cleanTimeout)
+	defer done()
+	// What is being made is made no further, and known, before it is removed.
+	stopped := make(chan struct{})
+	go func() { s.deploys.Wait(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+	}
+	if s.agent != nil {
+		s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Retire(now, "", "the run is over") })
+	}
+	var wg sync.WaitGroup
+	for _, r := range s.sites {
+		wg.Go(func() { r.finish(ctx) })
+	}
+	wg.Wait()
+	die()
+	if s.ep != nil {
+		s.ep.Close()
+	}
+	if s.pilots != nil {
+		s.pilots.Close()
+	}
+	s.wg.Wait()
+	if s.sink != nil {
+		s.sink.close()
+	}
+	for _, r := range s.sites {
+		r.close()
+	}
+}
+
+// A usageError is an error in what the user gave.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// conclude writes the report and says how the run ended.
+func (s *session) conclude(end core.JobEnded, err error) Result {
+	r := Result{Run: string(s.id), Out: s.out.Path, Outcome: Outcome(end.Outcome.String()), Exit: end.Exit, Err: err}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		r.Outcome, r.Exit = OutcomeUsage, ExitUsage
+	} else if end.Outcome == 0 {
+		r.Outcome, r.Exit = OutcomeSites, ExitSites
+	}
+	if r.Err == nil && end.Reason != "" && r.Outcome != OutcomeOK {
+		r.Err = errors.New(end.Reason)
+	}
+	over := RunEnded{Outcome: r.Outcome, Exit: r.Exit, Out: r.Out, Wall: time.Since(s.began).Seconds()}
+	if r.Err != nil {
+		over.Error = r.Err.Error()
+	}
+	s.events.emit(over)
+	s.events.close()
+	r.Report = s.run.Journal.Report()
+	r.Report.Command, r.Report.Version = s.opts.Command, s.opts.Version
+	r.Report.Leftovers = LeftoversOf(s.run.Ledger.All(), s.reasonOf)
+	if err := s.out.WriteReport(r.Report); err != nil {
+		r.Err = errors.Join(r.Err, err)
+	}
+	return r
+}
+
+// reasonOf says why a thing was not removed.
+func (s *session) reasonOf(m Made) string {
+	for _, r := range s.sites {
+		if r.site.Name == m.Site {
+			return r.uncleanReason()
+		}
+	}
+	return ""
+}
+
+// refuse ends a run before it began.
+func (s *session) refuse(outcome Outcome, exit int, err error) Result {
+	return Result{Run: string(s.id), Outcome: outcome, Exit: exit, Err: err}
+}
+
+func siteNames(sites []*Site) []string {
+	var names []string
+	for _, s := range sites {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// asker puts a backend's questions to the user.
+func (s *session) asker() gat.Asker {
+	if s.opts.Ask == nil {
+		return nil
+	}
+	return func(ctx context.Context, site, question string, secret bool) (string, error) {
+		return s.opts.Ask(site, question, secret)
+	}
+}
+
+// oneLine makes an error fit for a line.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,348 @@
+package launcher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Bounds on what is done for one site.
+const (
+	maxRestarts  = 3                // of pilots and hubs that died, for each host
+	joinPatience = 60 * time.Second // from the start of a pilot to its joining, where there is no queue
+	maxParallel  = 10               // hosts behind a site's own that are brought up at once
+)
+
+// A siteRun is one site's part in a run: its login, the hosts used there, and
+// how many pilots are wanted, submitted and up.
+type siteRun struct {
+	s    *session
+	site *Site
+	gat  *gat.Site
+	wg   sync.WaitGroup // what was started for the site beside run
+
+	mu        sync.Mutex
+	status    SiteChanged
+	sent, got int64
+	hosts     []*host // where something was or may have been made
+	deploying bool
+	joined    int   // pilots that have ever been up
+	gaveUp    int   // pilots that never came up
+	restarts  int   // pilots submitted again
+	err       error // why the site failed
+	unclean   error // why something may have stayed behind
+	finishing bool
+}
+
+func newSiteRun(s *session, site *Site) (*siteRun, error) {
+	g, err := gat.NewSite(gat.SiteConfig{
+		Name:      site.Name,
+		URLs:      site.URLs,
+		Backends:  s.opts.Backends,
+		Dial:      s.opts.Dial,
+		Ask:       s.asker(),
+		Home:      s.opts.Home,
+		Logger:    s.log,
+		PollEvery: pollEvery(site),
+	})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return &siteRun{
+		s: s, site: site, gat: g, deploying: true,
+		status: SiteChanged{Site: site.Name, Wanted: site.PilotCount()},
+	}, nil
+}
+
+// pollEvery is how often a site is asked for the states of its jobs. A shell
+// can be asked often.
+func pollEvery(site *Site) time.Duration {
+	if site.Local() {
+		return time.Second
+	}
+	return 5 * time.Second
+}
+
+// run brings the site up and tells how that went.
+func (r *siteRun) run(ctx context.Context) {
+	err := r.deploy(ctx)
+	r.s.supply.update(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.deploying = false
+		if err != nil && ctx.Err() == nil && !r.finishing {
+			r.err = err
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		r.change(func(c *SiteChanged) { c.State, c.Error = "failed", err.Error() })
+	}
+}
+
+// deploy waits until the site is wanted and brings it up.
+func (r *siteRun) deploy(ctx context.Context) error {
+	if r.site.After > 0 {
+		select {
+		case <-time.After(r.site.After):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		for {
+			short, changed := r.s.supply.short()
+			if short {
+				break
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	if _, err := r.record(KindLogin, "", What{URLs: urlTexts(r.site.URLs), Hosts: r.site.Hosts, Path: r.site.Scratch}); err != nil {
+		return err
+	}
+	if r.site.Local() {
+		return r.deployLocal(ctx)
+	}
+	return r.deployRemote(ctx)
+}
+
+// change changes what is told of the site, and tells it.
+func (r *siteRun) change(f func(*SiteChanged)) {
+	r.mu.Lock()
+	f(&r.status)
+	status := r.status
+	r.mu.Unlock()
+	r.s.events.emit(status)
+}
+
+func (r *siteRun) state(name string) { r.change(func(c *SiteChanged) { c.State = name }) }
+
+// record writes down what is about to be made.
+func (r *siteRun) record(kind Kind, host string, what What) (int, error) {
+	return r.s.run.Ledger.Make(Made{Site: r.site.Name, Host: host, Kind: kind, Local: r.site.Local(), What: what})
+}
+
+// pilotUp counts a pilot that joined.
+func (r *siteRun) pilotUp(p wire.Peer) {
+	r.mu.Lock()
+	r.joined++
+	r.mu.Unlock()
+	r.change(func(c *SiteChanged) {
+		c.State = "up"
+		c.Up++
+		c.Slots += int(p.Offer.Slots)
+	})
+}
+
+// pilotDown counts a pilot that is gone, and has another one started in its
+// place while the job goes on.
+func (r *siteRun) pilotDown(p wire.Peer, reason string) {
+	r.change(func(c *SiteChanged) {
+		c.Up = max(0, c.Up-1)
+		c.Slots = max(0, c.Slots-int(p.Offer.Slots))
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hostNamed(p.Name)
+	if r.finishing || h == nil || h.restarts >= maxRestarts || r.s.over() {
+		return
+	}
+	h.restarts++
+	r.restarts++
+	r.deploying = true
+	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("a pilot on %s is gone (%s); starting another", p.Name, cmp.Or(reason, "no reason known"))})
+	r.s.deploys.Go(func() {
+		err := r.startPilot(r.s.work, h)
+		if err != nil && r.s.work.Err() == nil {
+			r.s.events.emit(Warned{Site: r.site.Name, Text: oneLine(err)})
+		}
+		r.s.supply.update(func() {
+			r.mu.Lock()
+			r.deploying = false
+			r.mu.Unlock()
+		})
+	})
+}
+
+// hostNamed returns the host that gives itself a name. The lock is held.
+func (r *siteRun) hostNamed(name string) *host {
+	for _, h := range r.hosts {
+		if h.Host == name && h.pilots > 0 {
+			return h
+		}
+	}
+	return nil
+}
+
+// gaveUpOn counts a pilot that was submitted and never joined.
+func (r *siteRun) gaveUpOn(err error) {
+	r.s.supply.update(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.gaveUp++
+		r.err = err
+	})
+	r.change(func(c *SiteChanged) {
+		if c.Up == 0 {
+			c.State = "failed"
+		}
+		c.Error = err.Error()
+	})
+}
+
+// mayGrow reports whether more pilots may still come up.
+func (r *siteRun) mayGrow() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.finishing && (r.deploying || r.status.Submitted > r.joined+r.gaveUp)
+}
+
+// failure is why the site gave less than it should.
+func (r *siteRun) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+func (r *siteRun) uncleanReason() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unclean == nil {
+		return ""
+	}
+	return oneLine(r.unclean)
+}
+
+// moved counts bytes to and from the site.
+func (r *siteRun) moved(sent, got int) {
+	r.mu.Lock()
+	r.sent += int64(sent)
+	r.got += int64(got)
+	r.mu.Unlock()
+}
+
+func (r *siteRun) transferred() Transferred {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Transferred{Site: r.site.Name, Up: r.sent, Down: r.got}
+}
+
+// redial logs in again to a site that was lost.
+func (r *siteRun) redial(ctx context.Context, _ AskFunc) error {
+	select {
+	case <-r.gat.Broken():
+		return r.gat.Login(ctx)
+	default:
+		return nil
+	}
+}
+
+// finish ends what is left of the site's agents and sees to it that nothing
+// stays behind.
+func (r *siteRun) finish(ctx context.Context) {
+	r.mu.Lock()
+	r.finishing = true
+	hosts := r.hosts
+	r.mu.Unlock()
+	if len(hosts) == 0 {
+		return
+	}
+	r.state("cleaning")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	var left []string
+	for _, h := range hosts {
+		wg.Go(func() {
+			l, err := r.cleanHost(ctx, h)
+			mu.Lock()
+			defer mu.Unlock()
+			left = append(left, l...)
+			if err != nil {
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	r.s.events.emit(r.transferred())
+	for _, text := range left {
+		errs = append(errs, errors.New("left behind: "+text))
+	}
+	err := errors.Join(errs...)
+	r.mu.Lock()
+	r.unclean = err
+	r.mu.Unlock()
+	if err == nil {
+		r.state("clean")
+		return
+	}
+	r.change(func(c *SiteChanged) { c.State, c.Leftovers, c.Error = "unclean", max(1, len(left)), oneLine(err) })
+	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("%s; what is left there ends with its lease; \"zorilla gc %s\" finishes it sooner", oneLine(err), r.s.id)})
+}
+
+// close ends the logins, and waits for what watched over the site's agents.
+func (r *siteRun) close() {
+	for _, h := range r.hosts {
+		if h.gat != r.gat {
+			h.gat.Close()
+		}
+	}
+	r.gat.Close()
+	r.wg.Wait()
+}
+
+// cleanHost cleans one host and writes down what is gone.
+func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err error) {
+	if h.Base != "" {
+		if left, err = h.clean(ctx, r.s.id, "", leavePatience); err != nil || len(left) > 0 {
+			return left, err
+		}
+	}
+	for _, m := range r.s.run.Ledger.Open() {
+		if m.Site == r.site.Name && m.Host == h.behind && m.Leftover() {
+			if err := r.s.run.Ledger.Remove(m.Seq, "clean at the end"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, nil
+}
+
+func urlTexts(urls []*url.URL) []string {
+	var texts []string
+	for _, u := range urls {
+		texts = append(texts, u.String())
+	}
+	return texts
+}
+
+// processConn is the conversation with a command as a connection. It counts
+// what passes.
+type processConn struct {
+	gat.Process
+	moved func(sent, got int)
+}
+
+func (c processConn) Read(p []byte) (int, error) {
+	n, err := c.Stdout().Read(p)
+	c.moved(0, n)
+	return n, err
+}
+
+func (c processConn) Write(p []byte) (int, error) {
+	n, err := c.Stdin().Write(p)
+	c.moved(n, 0)
+	return n, err
+}
+
+var _ io.ReadWriteCloser = processConn{}

@@ -1,0 +1,25 @@
+# Takes a pilot binary on standard input.
+# Arguments: directory, file name, "gzip" or "raw", the binary's size in bytes.
+umask 077
+dir=$1 name=$2 mode=$3 size=$4
+mkdir "$dir" 2>/dev/null
+set -- $(ls -ldn "$dir" 2>/dev/null)
+case $1 in
+drwx------*) ;;
+*) echo "$dir is not a private directory (${1:-missing})" >&2; exit 1 ;;
+esac
+[ "$3" = "$(id -u)" ] || { echo "$dir belongs to another user (uid $3)" >&2; exit 1; }
+new=$dir/.new.$$
+trap 'rm -f "$new"' 0
+if [ "$mode" = gzip ]; then
+	gzip -dc >"$new" || exit 1
+else
+	cat >"$new" || exit 1
+fi
+got=$(wc -c <"$new")
+if [ "$got" -ne "$size" ]; then
+	echo "$dir: only $got of $size bytes arrived (disk full?)" >&2
+	exit 1
+fi
+chmod 700 "$new" && mv -f "$new" "$dir/$name" || exit 1
+echo ok

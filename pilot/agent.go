@@ -1,0 +1,231 @@
+package pilot
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/transport"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/core"
+	"github.com/zorilla-grid/zorilla/staging"
+)
+
+// maxNap is the longest an agent sleeps: timers stand still while a machine is
+// suspended, the core's clock does not.
+const maxNap = 5 * time.Second
+
+// ErrStopped is returned for calls to an agent whose loop has ended.
+var ErrStopped = errors.New("the agent has stopped")
+
+// Home is the part of an agent that a primary's user provides: what becomes of
+// events and of what workers leave behind.
+type Home interface {
+	// Collect brings home what a worker left. It is called on a goroutine of
+	// its own and returns when everything is there, or with what was missing.
+	Collect(ctx context.Context, c core.Collect) error
+	// Event is called on the agent's loop, in order; it must not block.
+	Event(e core.Event)
+}
+
+// An Agent is one node at work: a core driven by real time, links and
+// processes. Its methods may be called from any goroutine.
+type Agent struct {
+	log     *slog.Logger
+	home    Home // nil: never a primary
+	crew    *crew
+	library staging.Library
+
+	ep    *transport.Endpoint
+	node  *core.Node // the loop's own
+	calls chan func(now time.Duration, n *core.Node)
+	done  chan struct{} // closed when the loop has ended
+
+	tokens func([]wire.Token) // what to do with join tokens; nil for all but hubs
+	tasks  sync.WaitGroup     // goroutines that answer effects
+}
+
+// NewAgent returns an agent that is yet to be run. Home may be nil for nodes
+// that manage no job.
+func NewAgent(home Home, log *slog.Logger) *Agent {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Agent{
+		log:   log,
+		home:  home,
+		calls: make(chan func(time.Duration, *core.Node), 64),
+		done:  make(chan struct{}),
+	}
+}
+
+// Handlers returns the streams that every agent serves, for the endpoint's
+// configuration. The caller may add others.
+func (a *Agent) Handlers() map[wire.StreamKind]func(context.Context, *transport.Stream) {
+	return map[wire.StreamKind]func(context.Context, *transport.Stream){
+		wire.StreamFetch: a.serveFetch,
+	}
+}
+
+// Library is what the agent serves to others.
+func (a *Agent) Library() *staging.Library { return &a.library }
+
+// Run runs the node until it leaves (nil) or ctx ends (the context's error).
+// It is called once. The endpoint stays open.
+func (a *Agent) Run(ctx context.Context, ep *transport.Endpoint, cfg core.Config) error {
+	defer close(a.done)
+	ctx, cancel := context.WithCancel(ctx)
+	defer a.tasks.Wait()
+	defer cancel()
+
+	a.ep = ep
+	a.node = core.New(cfg, bootTime())
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	events := ep.Events()
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return transport.ErrClosed
+			}
+			a.event(bootTime(), e)
+		case call := <-a.calls:
+			call(bootTime(), a.node)
+		case <-timer.C:
+			a.node.Tick(bootTime())
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if a.apply(ctx, a.node.Ready()) {
+			return nil
+		}
+		timer.Reset(min(max(a.node.Next()-bootTime(), 0), maxNap))
+	}
+}
+
+// Do has f called on the agent's loop, soon. It may block for as long as the
+// loop is busy; it does nothing once the agent has stopped.
+func (a *Agent) Do(f func(now time.Duration, n *core.Node)) {
+	select {
+	case a.calls <- f:
+	case <-a.done:
+	}
+}
+
+// Call is Do that waits until f has returned.
+func (a *Agent) Call(ctx context.Context, f func(now time.Duration, n *core.Node)) error {
+	ran := make(chan struct{})
+	a.Do(func(now time.Duration, n *core.Node) { f(now, n); close(ran) })
+	select {
+	case <-ran:
+		return nil
+	case <-a.done:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Done is closed when the agent's loop has ended.
+func (a *Agent) Done() <-chan struct{} { return a.done }
+
+// event tells the core, and the table of routes, what the network did.
+func (a *Agent) event(now time.Duration, e transport.Event) {
+	switch e := e.(type) {
+	case transport.LinkUp:
+		if e.Peer.Direct && e.Peer.Role != wire.RolePilot {
+			a.ep.SetDefaultRoute(e.Peer.ID)
+		}
+		a.log.Debug("link up", "peer", e.Peer.ID.Short(), "role", e.Peer.Role, "direct", e.Peer.Direct)
+		a.node.LinkUp(now, wire.Peer{ID: e.Peer.ID, Role: e.Peer.Role, Site: e.Peer.Site})
+	case transport.LinkDown:
+		a.log.Info("link down", "peer", e.ID.Short(), "error", e.Err)
+		a.node.LinkDown(now, e.ID)
+	case transport.Received:
+		switch m := e.Message.(type) {
+		case *wire.Welcome:
+			a.route(e.From, m.Peers, m.Down)
+		case *wire.PeersChanged:
+			a.route(e.From, m.Up, m.Down)
+		}
+		a.node.Receive(now, e.From, e.Message)
+	}
+}
+
+// route learns which nodes are reached through whom. Where a carrier of our own
+// leads there, it is used all the same.
+func (a *Agent) route(via wire.NodeID, up []wire.Peer, down []wire.NodeID) {
+	for _, p := range up {
+		if p.ID != a.ep.ID() && p.ID != via {
+			a.ep.SetRoute(p.ID, via)
+		}
+	}
+	for _, id := range down {
+		a.ep.DropRoute(id)
+	}
+}
+
+// apply does what the core wants done, and reports whether it wants to leave.
+func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
+	for _, s := range fx.Sends {
+		if err := a.ep.Send(s.To, s.Msg); err != nil {
+			a.log.Debug("message not sent", "to", s.To.Short(), "kind", s.Msg.Kind(), "error", err)
+		}
+	}
+	if a.crew != nil {
+		a.crew.apply(ctx, fx)
+	}
+	for _, c := range fx.Collects {
+		a.tasks.Go(func() { a.collect(ctx, c) })
+	}
+	for _, list := range fx.Tokens {
+		if a.tokens != nil {
+			a.tokens(list)
+		}
+	}
+	for _, e := range fx.Events {
+		if a.home != nil {
+			a.home.Event(e)
+		}
+	}
+	if fx.Leave != nil {
+		a.log.Info("leaving", "reason", fx.Leave.Reason)
+		return true
+	}
+	return false
+}
+
+func (a *Agent) collect(ctx context.Context, c core.Collect) {
+	text := ""
+	if a.home == nil {
+		text = "this node collects nothing"
+	} else if err := a.home.Collect(ctx, c); err != nil {
+		text = err.Error()
+	}
+	a.Do(func(now time.Duration, n *core.Node) { n.Collected(now, c.Key, short(text)) })
+}
+
+func (a *Agent) serveFetch(ctx context.Context, s *transport.Stream) {
+	if err := staging.Serve(ctx, s, a.library.Lookup); err != nil && ctx.Err() == nil {
+		a.log.Debug("serving files", "peer", s.Peer().ID.Short(), "error", err)
+		s.Reset()
+	}
+}
+
+// short cuts a text to what fits in a message.
+func short(s string) string {
+	if len(s) > wire.MaxReason {
+		s = s[:wire.MaxReason-3]
+		for len(s) > 0 && s[len(s)-1]&0xc0 == 0x80 {
+			s = s[:len(s)-1]
+		}
+		if len(s) > 0 && s[len(s)-1] >= 0xc0 {
+			s = s[:len(s)-1]
+		}
+		s += "..."
+	}
+	return s
+}

@@ -1,0 +1,149 @@
+package pilot
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/core"
+	"github.com/zorilla-grid/zorilla/pilot/worker"
+	"github.com/zorilla-grid/zorilla/pilot/worker/runtimes"
+	"github.com/zorilla-grid/zorilla/staging"
+)
+
+// closePatience bounds the wait for attempts to come to rest when an agent ends.
+const closePatience = 15 * time.Second
+
+// A crew is the workers of one pilot: it does what the core wants done with
+// files and processes. Its maps belong to the agent's loop; everything slow
+// runs on goroutines that answer through [Agent.Do].
+type crew struct {
+	agent  *Agent
+	log    *slog.Logger
+	dir    string
+	memory int64 // bytes a slot may use
+	yard   *worker.Yard
+	store  *staging.Store
+	finder *runtimes.Finder
+
+	attempts map[wire.Key]*attempt
+	running  sync.WaitGroup
+
+	mu        sync.Mutex
+	manifests map[wire.Digest]*wire.Manifest
+}
+
+// newCrew makes the directories of a pilot's workers below dir.
+func newCrew(a *Agent, dir string, guard []string, offer wire.Offer, log *slog.Logger) (*crew, error) {
+	yard, err := worker.Open(worker.Config{
+		Root:   filepath.Join(dir, "workers-"+strconv.Itoa(os.Getpid())),
+		Guard:  guard,
+		Slots:  int(offer.Slots),
+		Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("workers' directory: %w", err)
+	}
+	store, err := staging.OpenStore(filepath.Join(dir, "files-"+strconv.Itoa(os.Getpid())), 0)
+	if err != nil {
+		yard.Close()
+		return nil, fmt.Errorf("files' directory: %w", err)
+	}
+	return &crew{
+		agent:     a,
+		log:       log,
+		dir:       dir,
+		memory:    offer.Memory / int64(max(offer.Slots, 1)),
+		yard:      yard,
+		store:     store,
+		finder:    new(runtimes.Finder),
+		attempts:  make(map[wire.Key]*attempt),
+		manifests: make(map[wire.Digest]*wire.Manifest),
+	}, nil
+}
+
+// apply does the part of the core's effects that is the crew's.
+func (c *crew) apply(ctx context.Context, fx core.Effects) {
+	for _, f := range fx.Fetches {
+		c.agent.tasks.Go(func() { c.fetch(ctx, f) })
+	}
+	for _, s := range fx.Starts {
+		t := newAttempt(ctx, c, s)
+		c.attempts[s.Key] = t
+		c.running.Go(t.run)
+	}
+	for _, k := range fx.Kills {
+		if t := c.attempts[k.Key]; t != nil {
+			t.kill(k.Grace)
+		}
+	}
+	for _, key := range fx.Discards {
+		if t := c.attempts[key]; t != nil {
+			delete(c.attempts, key)
+			c.running.Go(t.discard)
+		}
+	}
+	for _, id := range fx.Drops {
+		c.agent.library.Drop(id)
+		if err := c.store.Drop(id); err != nil {
+			c.log.Warn("forgetting a job's files", "job", id.Short(), "error", err)
+		}
+	}
+}
+
+func (c *crew) fetch(ctx context.Context, f core.Fetch) {
+	m, err := c.store.Fetch(ctx, staging.Request{
+		Job:     f.Job,
+		Root:    f.Root,
+		Holders: f.From,
+		Open: func(ctx context.Context, holder wire.NodeID) (staging.Stream, error) {
+			return c.agent.ep.OpenStream(ctx, holder, wire.StreamFetch)
+		},
+		Log: c.log,
+	})
+	text := ""
+	if err != nil {
+		text = short(err.Error())
+		c.log.Warn("staging in failed", "job", f.Job.Short(), "error", err)
+	} else {
+		c.mu.Lock()
+		c.manifests[f.Root] = m
+		c.mu.Unlock()
+		c.agent.library.Add(f.Job, c.store)
+	}
+	c.agent.Do(func(now time.Duration, n *core.Node) { n.Fetched(now, f.Job, f.Root, text) })
+}
+
+func (c *crew) manifest(root wire.Digest) *wire.Manifest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.manifests[root]
+}
+
+// close ends all workers and removes everything the crew made. The agent's
+// loop has ended by then.
+func (c *crew) close() {
+	for _, t := range c.attempts {
+		t.cancel()
+		t.kill(0)
+	}
+	rested := make(chan struct{})
+	go func() { c.running.Wait(); close(rested) }()
+	select {
+	case <-rested:
+	case <-time.After(closePatience):
+		c.log.Warn("workers do not come to rest")
+	}
+	if err := c.yard.Close(); err != nil {
+		c.log.Warn("ending workers", "error", err)
+	}
+	if err := c.store.Close(); err != nil {
+		c.log.Warn("removing files", "error", err)
+	}
+}

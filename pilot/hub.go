@@ -1,0 +1,143 @@
+package pilot
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/transport"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Limits of what a hub does for a launcher.
+const (
+	maxListeners  = 8                // addresses a hub listens on
+	dialPatience  = 15 * time.Second // to reach a host of the site
+	frameDeadline = 10 * time.Second // for the first frame of a stream
+)
+
+// serveLog sends the newest part of this agent's log to a launcher.
+func (r *resident) serveLog(_ context.Context, s *transport.Stream) {
+	if s.Peer().Role == wire.RoleLauncher {
+		s.Write(r.file.tail(64 << 10)) // the other end sees a broken stream as a short log
+	}
+}
+
+// serveDial connects a launcher to a host that this one can reach.
+func (r *resident) serveDial(ctx context.Context, s *transport.Stream) {
+	if s.Peer().Role != wire.RoleLauncher {
+		r.log.Warn("refused to dial", "peer", s.Peer().ID.Short())
+		return
+	}
+	s.SetReadDeadline(time.Now().Add(frameDeadline))
+	m, err := wire.ReadFrame(s, 1024)
+	d, ok := m.(*wire.Dial)
+	if err != nil || !ok {
+		s.Reset()
+		return
+	}
+	s.SetReadDeadline(time.Time{})
+	dialer := net.Dialer{Timeout: dialPatience}
+	conn, err := dialer.DialContext(ctx, "tcp", d.Address)
+	if err != nil {
+		wire.WriteFrame(s, &wire.Accepted{Error: short(err.Error())})
+		return
+	}
+	defer conn.Close()
+	if err := wire.WriteFrame(s, &wire.Accepted{}); err != nil {
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	go func() {
+		if _, err := io.Copy(conn, s); err != nil {
+			conn.Close()
+			return
+		}
+		conn.(*net.TCPConn).CloseWrite()
+	}()
+	if _, err := io.Copy(s, conn); err != nil {
+		s.Reset()
+		return
+	}
+	s.CloseWrite()
+}
+
+// serveListen lets the pilots of the site in on an address of this host.
+func (r *resident) serveListen(_ context.Context, s *transport.Stream) {
+	if s.Peer().Role != wire.RoleLauncher {
+		r.log.Warn("refused to listen", "peer", s.Peer().ID.Short())
+		return
+	}
+	s.SetReadDeadline(time.Now().Add(frameDeadline))
+	m, err := wire.ReadFrame(s, 1024)
+	l, ok := m.(*wire.Listen)
+	if err != nil || !ok {
+		s.Reset()
+		return
+	}
+	answer := new(wire.Listening)
+	if answer.Address, err = r.listen(l.Host); err != nil {
+		answer.Error = short(err.Error())
+	}
+	wire.WriteFrame(s, answer) // a lost answer is asked for again
+}
+
+// listen returns the address that the hub listens on for a host address.
+func (r *resident) listen(host string) (string, error) {
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.listeners {
+		if a := l.Addr().(*net.TCPAddr).AddrPort(); a.Addr().Unmap() == ip.Unmap() {
+			return a.String(), nil
+		}
+	}
+	if len(r.listeners) >= maxListeners {
+		return "", errTooManyListeners
+	}
+	l, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
+	if err != nil {
+		return "", err
+	}
+	r.listeners = append(r.listeners, l)
+	r.serve(l, transport.TCP)
+	r.log.Info("listening for pilots", "address", l.Addr())
+	return l.Addr().String(), nil
+}
+
+// replaceTokens makes list the tokens that a hub admits pilots by.
+func (r *resident) replaceTokens(signer *transport.Signer, list []wire.Token) {
+	now := time.Now()
+	for _, name := range r.admits {
+		if !slices.ContainsFunc(list, func(t wire.Token) bool { return t.Name == name }) {
+			signer.Revoke(name)
+		}
+	}
+	var names []string
+	for _, t := range list {
+		names = append(names, t.Name)
+		if slices.Contains(r.admits, t.Name) {
+			continue
+		}
+		err := signer.AddToken(transport.Token{
+			Name:    t.Name,
+			Secret:  t.Secret,
+			Role:    t.Role,
+			Site:    r.boot.Site,
+			Joins:   int(t.Joins),
+			Expires: now.Add(t.TTL),
+		})
+		if err != nil {
+			r.log.Warn("join token refused", "token", t.Name, slog.Any("error", err))
+		}
+	}
+	r.admits = names
+}

@@ -1,0 +1,107 @@
+package pilot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/worker"
+)
+
+const usage = `zorilla-pilot is started by zorilla on the machines it uses.
+
+usage: zorilla-pilot agent SESSION BOOTFILE   lives as a pilot or hub; "-" reads the boot record from standard input
+       zorilla-pilot attach SOCKET            connects standard input and output to an agent's socket
+       zorilla-pilot version
+
+"zorilla gc" removes whatever a run has left behind.
+`
+
+// Main is the agent's program: args are its arguments, the name of the program
+// first. It returns the exit status.
+func Main(args []string) int {
+	if len(args) < 2 {
+		fmt.Fprint(os.Stderr, usage)
+		return 2
+	}
+	var err error
+	switch command, rest := args[1], args[2:]; {
+	case command == "guard":
+		return worker.GuardMain(rest)
+	case command == "agent" && len(rest) == 2:
+		err = agentMain(args[0], rest[0], rest[1])
+	case command == "attach" && len(rest) == 1:
+		err = attach(context.Background(), rest[0], os.Stdin, os.Stdout)
+	case command == "version" && len(rest) == 0:
+		fmt.Println("zorilla-pilot", Version())
+	default:
+		fmt.Fprint(os.Stderr, usage)
+		return 2
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "zorilla-pilot:", err)
+		return 1
+	}
+	return 0
+}
+
+// agentMain runs an agent. The session's name is an argument so that a list of
+// processes tells which session an agent belongs to; it is no secret.
+func agentMain(self, session, bootFile string) error {
+	// An agent idles most of its life on a machine that is not ours.
+	debug.SetGCPercent(50)
+	boot, err := readBootFrom(bootFile)
+	if err != nil {
+		return err
+	}
+	if boot.Session != wire.SessionID(session) {
+		return fmt.Errorf("the boot record is for session %s, not %s", boot.Session, session)
+	}
+	if !filepath.IsAbs(self) {
+		if self, err = os.Executable(); err != nil {
+			return err
+		}
+	}
+	return reside(context.Background(), boot, self)
+}
+
+// readBootFrom reads the boot record from standard input ("-") or a file, which must
+// be ours alone and is removed.
+func readBootFrom(name string) (*Boot, error) {
+	if name == "-" {
+		boot, err := ReadBoot(os.Stdin)
+		os.Stdin.Close()
+		return boot, err
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|openNoFollow, 0)
+	if err != nil {
+		return nil, fmt.Errorf("boot file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("boot file: %w", err)
+	}
+	if uid, ok := ownerOf(info); !info.Mode().IsRegular() || ok && uid != os.Getuid() || canCheckMode && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("boot file %s is not a file of ours alone (mode %04o)", name, info.Mode().Perm())
+	}
+	boot, err := ReadBoot(io.LimitReader(f, MaxBoot+1))
+	if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
+		return nil, fmt.Errorf("boot file: %w", rerr)
+	}
+	return boot, err
+}
+
+// Version is the version of this program, as the build recorded it.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,334 @@
+package pilot
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/transport"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/core"
+	"github.com/zorilla-grid/zorilla/pilot/worker"
+)
+
+// Times in the life of an agent on a resource.
+const (
+	drainGrace     = 5 * time.Second  // from a wish to end to the end of the workers
+	walltimeMargin = 30 * time.Second // an agent is gone this long before its wall time is over
+)
+
+// A resident is an agent on a resource: it lives in a session directory, joins
+// the session and stays until it has no more work, is asked to leave, or its
+// lease ends.
+type resident struct {
+	boot  *Boot
+	self  string // this program's path
+	log   *slog.Logger
+	file  *logFile
+	dir   *sessionDir
+	agent *Agent
+	ep    *transport.Endpoint
+	ctx   context.Context // ends when the agent has left
+
+	admits []string // names of the join tokens in force; the loop's own
+
+	mu        sync.Mutex
+	listeners []net.Listener
+}
+
+var errTooManyListeners = fmt.Errorf("this hub listens on %d addresses already", maxListeners)
+
+// reside lives the whole life of an agent. Its error says why it could not.
+func reside(ctx context.Context, boot *Boot, self string) (err error) {
+	if boot.Nice != 0 {
+		renice(boot.Nice) // being nice is a courtesy, not a condition
+	}
+	dir, err := enterSession(boot.Base, boot.Session)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.leave(boot.Binary)) }()
+	mark, err := dir.sign()
+	if err != nil {
+		return err
+	}
+	defer os.Remove(mark)
+	file, err := openLog(filepath.Join(dir.path, "log-"+strconv.Itoa(os.Getpid())))
+	if err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	defer file.Close()
+	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose)}
+	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid())
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		if removed, err := SweepBase(boot.Base); err != nil || len(removed) > 0 {
+			r.log.Info("swept", "removed", removed, "error", err)
+		}
+	}()
+	err = r.live(ctx)
+	<-swept
+	if err != nil {
+		r.log.Error("agent ends", "error", err)
+	}
+	return err
+}
+
+// live joins, works and leaves.
+func (r *resident) live(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.ctx = ctx
+	r.agent = NewAgent(nil, r.log)
+	request, err := r.boot.request()
+	if err != nil {
+		return err
+	}
+	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers()}
+	cfg.Handlers[wire.StreamLog] = r.serveLog
+	hub := r.boot.Role == wire.RoleHub.String()
+	if hub {
+		cfg.Join = &request
+		cfg.Handlers[wire.StreamDial] = r.serveDial
+		cfg.Handlers[wire.StreamListen] = r.serveListen
+	}
+	if r.ep, err = transport.New(cfg); err != nil {
+		return err
+	}
+	defer r.ep.Close()
+	if r.boot.Socket != "" {
+		l, err := ListenUnix(filepath.Join(r.dir.path, r.boot.Socket))
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		r.serve(l, transport.Local)
+	}
+
+	admission, done := context.WithTimeout(ctx, time.Duration(r.boot.Lease))
+	defer done()
+	stop := onSignal(func(name string) {
+		done()
+		r.drain("told to end by " + name)
+	})
+	defer stop()
+	identity, signer, err := r.join(admission, request, hub)
+	if err != nil {
+		return fmt.Errorf("join the session: %w", err)
+	}
+	node := r.config(identity)
+	if !hub {
+		if err := r.ep.Admit(identity, nil); err != nil {
+			return err
+		}
+		guard := []string{r.self, "guard"}
+		if r.agent.crew, err = newCrew(r.agent, r.dir.path, guard, node.Offer, r.log); err != nil {
+			return err
+		}
+		defer r.agent.crew.close()
+		connected := make(chan struct{})
+		go func() { defer close(connected); r.stayConnected(ctx) }()
+		defer func() { cancel(); <-connected }()
+	} else {
+		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list) }
+	}
+	if d := time.Duration(r.boot.Walltime); d > 0 {
+		end := time.AfterFunc(max(d-walltimeMargin, d/2), func() { r.drain("walltime") })
+		defer end.Stop()
+	}
+	return r.agent.Run(ctx, r.ep, node)
+}
+
+// join gets an identity: a hub waits for its launcher, a pilot asks its hubs.
+func (r *resident) join(ctx context.Context, request transport.JoinRequest, hub bool) (*transport.Identity, *transport.Signer, error) {
+	if hub {
+		for {
+			select {
+			case e := <-r.ep.Events():
+				if j, ok := e.(transport.Joined); ok {
+					return j.Identity, j.Signer, nil
+				}
+			case <-ctx.Done():
+				return nil, nil, errors.New("no launcher came to admit this hub")
+			}
+		}
+	}
+	wait := 3 * time.Millisecond
+	for {
+		var errs []error
+		for _, address := range r.boot.Hubs {
+			identity, err := r.joinAt(ctx, address, request)
+			if err == nil {
+				r.log.Info("joined", "id", identity.ID, "at", address)
+				return identity, nil, nil
+			}
+			if r.boot.HangUp && isRefused(err) {
+				return nil, nil, fmt.Errorf("the launcher is gone: %w", err)
+			}
+			errs = append(errs, fmt.Errorf("%s: %w", address, err))
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, nil, errors.Join(errs...)
+		}
+		wait = min(wait*3/2, 5*time.Second)
+	}
+}
+
+func (r *resident) joinAt(ctx context.Context, address string, request transport.JoinRequest) (*transport.Identity, error) {
+	conn, kind, err := dialAddress(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	identity, _, err := transport.Join(ctx, conn, kind, request)
+	return identity, err
+}
+
+// stayConnected keeps a carrier to one of the hubs until ctx ends.
+func (r *resident) stayConnected(ctx context.Context) {
+	wait := 10 * time.Millisecond
+	for ctx.Err() == nil {
+		for _, address := range r.boot.Hubs {
+			closed := make(chan error, 1)
+			err := r.connectTo(ctx, address, func(err error) { closed <- err })
+			if err == nil {
+				wait = 10 * time.Millisecond
+				select {
+				case err = <-closed:
+				case <-ctx.Done():
+					return
+				}
+				r.log.Info("connection to hub ended", "hub", address, "error", err)
+			} else if r.boot.HangUp && (isRefused(err) || errors.Is(err, os.ErrNotExist)) {
+				r.drainNow("the launcher is gone")
+				return
+			} else {
+				r.log.Debug("hub not reached", "hub", address, "error", err)
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(wait*2, 10*time.Second)
+	}
+}
+
+func (r *resident) connectTo(ctx context.Context, address string, closed func(error)) error {
+	conn, kind, err := dialAddress(ctx, address)
+	if err != nil {
+		return err
+	}
+	_, err = r.ep.Connect(ctx, conn, kind, transport.Options{OnClose: closed})
+	return err
+}
+
+// serve takes connections until the agent ends.
+func (r *resident) serve(l net.Listener, kind transport.CarrierKind) {
+	go func() {
+		if err := r.ep.Serve(r.ctx, l, kind); err != nil && r.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
+			r.log.Error("listening ended", "address", l.Addr(), "error", err)
+		}
+	}()
+}
+
+// drain lets the node take no new work and leave.
+func (r *resident) drain(reason string) {
+	r.agent.Do(func(now time.Duration, n *core.Node) { n.Drain(now, reason, drainGrace) })
+}
+
+func (r *resident) drainNow(reason string) {
+	r.agent.Do(func(now time.Duration, n *core.Node) { n.Drain(now, reason, 0) })
+}
+
+// config says what this node is and offers.
+func (r *resident) config(id *transport.Identity) core.Config {
+	b := r.boot
+	cfg := core.Config{
+		ID:       id.ID,
+		Role:     id.Role,
+		Site:     id.Site,
+		Name:     b.Name,
+		Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Lease:    time.Duration(b.Lease),
+		Idle:     time.Duration(b.Idle),
+		Seed:     uint64(id.ID[0])<<8 | uint64(id.ID[1]),
+	}
+	if cfg.Name == "" {
+		cfg.Name, _ = os.Hostname()
+	}
+	if id.Role == wire.RolePilot {
+		capacity, err := worker.MeasureCapacity(r.dir.path)
+		if err != nil {
+			r.log.Warn("capacity not known", "error", err)
+		}
+		cfg.Offer = offer(b, capacity)
+	}
+	return cfg
+}
+
+// offer fits what the boot record wants offered to what the host has.
+func offer(b *Boot, c worker.Capacity) wire.Offer {
+	o := wire.Offer{
+		Slots:  uint32(b.Slots),
+		Cores:  uint32(b.Cores),
+		Memory: b.Memory,
+		Disk:   b.Disk,
+	}
+	if o.Cores == 0 {
+		o.Cores = uint32(max(c.Cores, 1))
+	}
+	if o.Slots == 0 {
+		o.Slots = o.Cores
+	}
+	if o.Memory == 0 {
+		o.Memory = c.Memory / 10 * 9
+	}
+	if o.Disk == 0 {
+		o.Disk = c.Disk
+	}
+	return o
+}
+
+// request is what the boot record has to show to be admitted.
+func (b *Boot) request() (transport.JoinRequest, error) {
+	pin, err := transport.ParsePin(b.Pin)
+	if err != nil {
+		return transport.JoinRequest{}, err
+	}
+	secret, err := hex.DecodeString(b.Secret)
+	return transport.JoinRequest{
+		Pin:        pin,
+		Token:      b.Token,
+		Secret:     secret,
+		WantSigner: b.Role == wire.RoleHub.String(),
+	}, err
+}
+
+func dialAddress(ctx context.Context, s string) (net.Conn, transport.CarrierKind, error) {
+	network, address, err := splitAddress(s)
+	if err != nil {
+		return nil, 0, err
+	}
+	if network == "unix" {
+		conn, err := dialUnix(ctx, address)
+		if err != nil {
+			return nil, 0, err
+		}
+		return conn, transport.Local, nil
+	}
+	d := net.Dialer{Timeout: 10 * time.Second}
+	conn, err := d.DialContext(ctx, network, address)
+	return conn, transport.TCP, err
+}
