@@ -59,7 +59,7 @@ var house = []struct{ pkg, imports string }{
 	{"launcher/bundle/...", ""},
 	{"launcher", "gat overlay/... staging/... pilot/... launcher/bundle"},
 
-	{"cmd/zorilla", "gat backends/all launcher/... pilot"},
+	{"cmd/zorilla", "gat backends/all launcher/... pilot/... staging/... overlay/..."},
 	{"cmd/zorilla-pilot", "pilot"},
 	{"cmd/zorilla-sim", "overlay/sim pilot/sim"},
 	{"examples/...", "pilot/jel"},

@@ -29,7 +29,7 @@ type route struct {
 type dial struct {
 	waiters int
 	cancel  context.CancelCauseFunc
-	asked   bool // written before done is closed
+	asked   bool // guarded by Site.mu
 
 	done  chan struct{}
 	login Login
@@ -102,35 +102,41 @@ func (s *Site) dialLocked(r *route) {
 	s.wg.Go(func() {
 		defer cancel(nil)
 		login, err := s.open(ctx, r, d)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		defer close(d.done)
-		if r.dial != d || s.closed {
-			if login != nil {
-				login.Close()
-			}
-			d.err = ErrClosed
-			return
+		if !s.settle(r, d, login, err) && login != nil {
+			login.Close()
 		}
-		r.dial = nil
-		r.asked = d.asked
-		d.login, d.err = login, err
-		if err != nil {
-			s.holdLocked(r, err)
-			return
-		}
-		r.login, r.held, r.lost = login, nil, false
-		s.useLocked(r)
-		s.wg.Go(func() {
-			select {
-			case <-login.Done():
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.dropLocked(r, login)
-			case <-s.life.Done():
-			}
-		})
 	})
+}
+
+// settle hands the outcome of a login to those who wait, and reports whether
+// the login is wanted.
+func (s *Site) settle(r *route, d *dial, login Login, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer close(d.done)
+	if r.dial != d || s.closed {
+		d.err = ErrClosed
+		return false
+	}
+	r.dial = nil
+	r.asked = d.asked
+	d.login, d.err = login, err
+	if err != nil {
+		s.holdLocked(r, err)
+		return false
+	}
+	r.login, r.held, r.lost = login, nil, false
+	s.useLocked(r)
+	s.wg.Go(func() {
+		select {
+		case <-login.Done():
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.dropLocked(r, login)
+		case <-s.life.Done():
+		}
+	})
+	return true
 }
 
 // open makes one login, within the login timeout.
