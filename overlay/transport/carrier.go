@@ -1,0 +1,378 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// provenTimeout is how long a carrier may stay without a known peer.
+const provenTimeout = 30 * time.Second
+
+// carrier is one multiplexed byte pipe to another process.
+type carrier struct {
+	e      *Endpoint
+	kind   CarrierKind
+	conn   net.Conn
+	mux    *mux
+	proven chan struct{} // closed when the peer is known
+	gone   chan struct{} // closed when the carrier has ended
+
+	// Guarded by the endpoint's mutex.
+	peer  Peer
+	bulk  bool
+	index int // order of arrival
+
+	once   sync.Once
+	reason error
+	setups chan struct{}
+}
+
+// startCarrier begins to multiplex and to accept streams.
+func (e *Endpoint) startCarrier(conn net.Conn, kind CarrierKind, client bool, window uint32) (*carrier, error) {
+	m, err := newMux(conn, client, window)
+	if err != nil {
+		return nil, err
+	}
+	c := &carrier{e: e, kind: kind, conn: conn, mux: m, proven: make(chan struct{}), gone: make(chan struct{}),
+		setups: make(chan struct{}, maxSetups)}
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		m.Close()
+		return nil, ErrClosed
+	}
+	e.carriers[c] = struct{}{}
+	e.wg.Go(c.acceptLoop)
+	e.wg.Go(c.watch)
+	e.mu.Unlock()
+	return c, nil
+}
+
+// close ends the carrier and everything on it. It does not wait.
+func (c *carrier) close(reason error) {
+	c.once.Do(func() {
+		c.reason = reason
+		// In a goroutine because yamux waits for its own, one of which may call.
+		go func() {
+			_ = c.mux.Close()
+			c.e.forget(c)
+			close(c.gone)
+		}()
+	})
+}
+
+// cause returns why the carrier has ended; after gone is closed.
+func (c *carrier) cause() error { return c.reason }
+
+// known returns who is at the other end; the zero Peer before that is proven.
+func (c *carrier) known() Peer {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	return c.peer
+}
+
+// know records who is at the other end of a carrier. A carrier's peer never
+// changes.
+func (e *Endpoint) know(c *carrier, p Peer, bulk bool) error {
+	p.Direct = true
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.identity != nil && p.ID == e.identity.ID:
+		return errors.New("connected to itself")
+	case !c.peer.ID.IsZero() && c.peer.ID != p.ID:
+		return fmt.Errorf("%w: carrier of %s used by %s", ErrUntrusted, c.peer.ID.Short(), p.ID.Short())
+	}
+	select {
+	case <-c.mux.session.CloseChan():
+		return errCarrierClosed
+	default:
+	}
+	c.bulk = c.bulk || bulk
+	if !c.peer.ID.IsZero() {
+		return nil
+	}
+	n := e.nodeLocked(p.ID)
+	if len(n.carriers) >= maxCarriers {
+		return fmt.Errorf("%w: %d carriers already", ErrRefused, maxCarriers)
+	}
+	c.peer = p
+	n.carriers = append(n.carriers, c)
+	close(c.proven)
+	return nil
+}
+
+// forget removes a carrier that has ended.
+func (e *Endpoint) forget(c *carrier) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.carriers, c)
+	if n := e.nodes[c.peer.ID]; n != nil {
+		for i, other := range n.carriers {
+			if other == c {
+				n.carriers = append(n.carriers[:i:i], n.carriers[i+1:]...)
+				break
+			}
+		}
+		e.tidyLocked(n)
+	}
+}
+
+// watch closes the carrier when it is silent for too long or nobody has proven
+// to be at its other end, and otherwise keeps it alive.
+func (c *carrier) watch() {
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	tick := time.NewTicker(c.e.config.Keepalive)
+	defer tick.Stop()
+	late := time.NewTimer(provenTimeout)
+	defer late.Stop()
+	proven := c.proven
+	asked := make(chan struct{}, 1)
+	for {
+		select {
+		case <-c.mux.session.CloseChan():
+			c.close(errCarrierClosed)
+			return
+		case <-proven:
+			late.Stop()
+			proven = nil
+		case <-late.C:
+			c.e.once.warn("carrier refused", c.conn, errors.New("nobody proved to be there"))
+			c.close(errors.New("nobody proved to be there"))
+		case <-tick.C:
+			switch silence := c.mux.pipe.silence(); {
+			case silence >= c.e.config.DeadAfter:
+				c.close(fmt.Errorf("%w for %v", ErrSilent, silence.Round(time.Second)))
+			case silence >= c.e.config.Keepalive:
+				select {
+				case asked <- struct{}{}:
+					pings.Go(func() { _, _ = c.mux.ping(); <-asked })
+				default: // the last one is still on its way
+				}
+			}
+		}
+	}
+}
+
+// acceptLoop takes streams that the other end opens.
+func (c *carrier) acceptLoop() {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case c.setups <- struct{}{}:
+		case <-c.mux.session.CloseChan():
+			return
+		}
+		st, err := c.mux.acceptStream()
+		if err != nil {
+			c.close(err)
+			return
+		}
+		wg.Go(func() {
+			if err := c.serve(st); err != nil {
+				c.e.once.warn("stream refused", c.conn, err)
+			}
+		})
+	}
+}
+
+// open opens a stream to a node by this carrier; zero means the other end.
+func (c *carrier) open(ctx context.Context, id *Identity, dst wire.NodeID, kind wire.StreamKind) (*Stream, error) {
+	st, err := c.mux.OpenStream()
+	if err != nil {
+		return nil, fmt.Errorf("open a stream: %w", err)
+	}
+	s, err := c.openOn(ctx, st, id, dst, kind)
+	if err != nil {
+		st.reset()
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+func (c *carrier) openOn(ctx context.Context, st *muxStream, id *Identity, dst wire.NodeID, kind wire.StreamKind) (*Stream, error) {
+	stop := context.AfterFunc(ctx, st.reset)
+	defer stop()
+	if err := offerStream(st, &wire.Open{Dst: dst, Src: id.ID, Stream: kind, Hops: wire.MaxHops}); err != nil {
+		return nil, err
+	}
+	peer := c.known()
+	s := c.newStream(st, id, kind)
+	if c.kind == TCP && (dst.IsZero() || dst == peer.ID) {
+		s.conn, s.peer = newPlainConn(st), peer
+	} else {
+		conn, p, err := id.secure(ctx, st, kind, true)
+		if err != nil {
+			return nil, err
+		}
+		if !dst.IsZero() && p.ID != dst {
+			return nil, fmt.Errorf("%w: %s answered in the place of %s", ErrUntrusted, p.ID.Short(), dst.Short())
+		}
+		s.conn, s.peer = conn, p
+	}
+	s.peer.Direct = s.peer.ID == peer.ID
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	return s, nil
+}
+
+func (c *carrier) newStream(st *muxStream, id *Identity, kind wire.StreamKind) *Stream {
+	return &Stream{raw: st, self: id.ID, kind: kind, spawn: c.e.spawn, gone: make(chan struct{})}
+}
+
+// confirmed waits for the acceptor's word, inside the secured stream, that it
+// trusts this end too: in TLS 1.3 a client is done before the server has seen
+// its certificate.
+func (s *Stream) confirmed() error {
+	timer := time.AfterFunc(dialTimeout, s.raw.reset)
+	defer timer.Stop()
+	return readAccepted(s.conn)
+}
+
+// serve handles one stream that the other end has opened.
+func (c *carrier) serve(st *muxStream) (err error) {
+	var once sync.Once
+	release := func() { once.Do(func() { <-c.setups }) }
+	defer release()
+	_ = st.SetDeadline(time.Now().Add(openTimeout))
+	m, err := wire.ReadFrame(st, maxOpen)
+	if err != nil {
+		st.reset()
+		if c.mux.session.IsClosed() {
+			return nil
+		}
+		return fmt.Errorf("first frame of a stream: %w", err)
+	}
+	o, ok := m.(*wire.Open)
+	if !ok {
+		st.reset()
+		return fmt.Errorf("first frame of a stream: %w: a %T", wire.ErrInvalid, m)
+	}
+	st.bulk = isBulk(o.Stream)
+	id, signer := c.e.self()
+	if id == nil && o.Stream != wire.StreamAdmit {
+		id, signer = c.e.afterAdmission()
+	}
+	local := o.Dst.IsZero() || (id != nil && o.Dst == id.ID)
+
+	switch {
+	case local && o.Stream == wire.StreamJoin:
+		return c.serveJoin(st, o, signer)
+	case local && o.Stream == wire.StreamAdmit:
+		return c.serveAdmission(st)
+	case id == nil:
+		refuse(st, ErrNotAdmitted)
+		return nil
+	case local && (o.Stream == wire.StreamLink || o.Stream == wire.StreamBulk):
+		return c.serveLink(st, o, id)
+	}
+
+	// All else needs a carrier whose peer is known; the link that proves it may
+	// still be on its way.
+	timer := time.NewTimer(openTimeout)
+	defer timer.Stop()
+	select {
+	case <-c.proven:
+	case <-timer.C:
+		refuse(st, errors.New("prove who you are first"))
+		return fmt.Errorf("%w: stream on a carrier of nobody", ErrRefused)
+	case <-c.mux.session.CloseChan():
+		st.reset()
+		return nil
+	}
+	select {
+	case c.e.streams <- struct{}{}:
+		defer func() { <-c.e.streams }()
+	default:
+		refuse(st, fmt.Errorf("%d streams already", cap(c.e.streams)))
+		return fmt.Errorf("%w: %d streams already", ErrRefused, cap(c.e.streams))
+	}
+	if !local {
+		release()
+		if err := c.e.relay(c.e.life, c, st, o); err != nil {
+			refuse(st, err)
+		}
+		return nil // not to be had is an everyday answer
+	}
+	return c.serveStream(st, o, id, release)
+}
+
+// serveStream runs the handler of a stream to this node.
+func (c *carrier) serveStream(st *muxStream, o *wire.Open, id *Identity, release func()) error {
+	handler := c.e.config.Handlers[o.Stream]
+	if handler == nil {
+		refuse(st, fmt.Errorf("streams of kind %d are not served here", o.Stream))
+		return nil
+	}
+	s, err := c.acceptOn(st, o, id)
+	if err != nil {
+		st.reset()
+		return err
+	}
+	release()
+	handler(c.e.life, s)
+	_ = s.Close()
+	<-s.gone
+	return nil
+}
+
+// acceptOn says yes to a stream and proves its ends to each other.
+func (c *carrier) acceptOn(st *muxStream, o *wire.Open, id *Identity) (*Stream, error) {
+	if err := accept(st); err != nil {
+		return nil, fmt.Errorf("accept a stream: %w", err)
+	}
+	peer := c.known()
+	s := c.newStream(st, id, o.Stream)
+	if c.kind == TCP && (o.Src == peer.ID) {
+		s.conn, s.peer = newPlainConn(st), peer
+	} else {
+		_ = st.SetDeadline(time.Now().Add(dialTimeout)) // a round trip through all hubs
+		ctx, cancel := context.WithTimeout(c.e.life, dialTimeout)
+		defer cancel()
+		conn, p, err := id.secure(ctx, st, o.Stream, false)
+		if err != nil {
+			return nil, err
+		}
+		s.conn, s.peer = conn, p
+	}
+	_ = st.SetDeadline(time.Time{})
+	s.peer.Direct = s.peer.ID == peer.ID
+	return s, nil
+}
+
+// serveLink accepts a link, or the mark of a bulk carrier. One that names no
+// destination comes from the other end of the carrier and proves who that is.
+func (c *carrier) serveLink(st *muxStream, o *wire.Open, id *Identity) error {
+	s, err := c.acceptOn(st, o, id)
+	if err != nil {
+		st.reset()
+		return err
+	}
+	if o.Dst.IsZero() || o.Stream == wire.StreamBulk {
+		if err := c.e.know(c, s.peer, o.Stream == wire.StreamBulk); err != nil {
+			refuse(s, err)
+			return err
+		}
+		s.peer.Direct = true
+	}
+	if err := accept(s.conn); err != nil {
+		st.reset()
+		return fmt.Errorf("accept a link: %w", err)
+	}
+	if o.Stream == wire.StreamBulk {
+		return s.Close()
+	}
+	return c.e.attach(s, false)
+}

@@ -1,0 +1,423 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+const (
+	maxQueue = 1 << 20          // bytes that wait for one peer
+	maxBatch = 32 << 10         // bytes written at once
+	drain    = 30 * time.Second // for the rest of a link that is not in use any more
+)
+
+// node is what an endpoint knows about another one. It exists while there is a
+// carrier, a link or a waiting message. Guarded by the endpoint's mutex.
+type node struct {
+	id       wire.NodeID
+	carriers []*carrier
+	next     int // carrier for the next bulk stream
+	links    []*link
+	link     *link // the one in use
+	queue    [][]byte
+	queued   int // bytes
+	dialling bool
+	changed  chan struct{} // closed and replaced at each change of link or dialling
+	epoch    *epoch
+}
+
+// epoch is the time from LinkUp to LinkDown: its events come in order.
+type epoch struct {
+	before  *epoch
+	up      chan struct{} // LinkUp has been emitted
+	down    chan struct{} // LinkDown has been emitted
+	failure error         // why this end breaks off
+}
+
+// link is one authenticated control conversation.
+type link struct {
+	*Stream
+	n     *node
+	epoch *epoch
+	first bool          // the one that emits LinkUp
+	mine  bool          // opened by this end
+	wake  chan struct{} // something for the writer to look at
+	wrote chan struct{} // closed when the writer is done
+	bye   bool          // write what waits, then say good-bye
+	over  chan struct{} // closed when the reader is done
+}
+
+func (e *Endpoint) nodeLocked(id wire.NodeID) *node {
+	n := e.nodes[id]
+	if n == nil {
+		n = &node{id: id, changed: make(chan struct{})}
+		e.nodes[id] = n
+	}
+	return n
+}
+
+// tidyLocked forgets a node that nothing is left of.
+func (e *Endpoint) tidyLocked(n *node) {
+	if len(n.carriers) == 0 && len(n.links) == 0 && !n.dialling && (n.epoch == nil || isClosed(n.epoch.down)) {
+		delete(e.nodes, n.id)
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// carrier picks a carrier to the node: for bulk, one made for it, in turn.
+func (n *node) carrier(bulk bool) *carrier {
+	if bulk {
+		for range n.carriers {
+			n.next++
+			if c := n.carriers[n.next%len(n.carriers)]; c.bulk {
+				return c
+			}
+		}
+	}
+	// The newest: an older one may be dead without knowing.
+	for _, c := range slices.Backward(n.carriers) {
+		if !c.bulk {
+			return c
+		}
+	}
+	if len(n.carriers) > 0 {
+		return n.carriers[0]
+	}
+	return nil
+}
+
+func (n *node) change() {
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// use makes a link the one that is written to.
+func (n *node) use(l *link) {
+	n.link = l
+	n.change()
+	for _, any := range n.links {
+		any.poke()
+	}
+}
+
+func (n *node) leave() {
+	for _, l := range n.links {
+		l.bye = true
+		l.poke()
+	}
+}
+
+func (l *link) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// attach takes a new link into use. Both ends write to the newest direct link,
+// or else to the newest; the end with the smaller identity alone closes the
+// others, and the other end follows. So the two agree on one link at the end,
+// and nothing that was queued or written is lost.
+func (e *Endpoint) attach(s *Stream, mine bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		s.raw.reset()
+		return ErrClosed
+	}
+	n := e.nodeLocked(s.peer.ID)
+	if len(n.links) >= maxLinks {
+		s.raw.reset()
+		return fmt.Errorf("%w: %d links already", ErrRefused, maxLinks)
+	}
+	l := &link{Stream: s, n: n, mine: mine, wake: make(chan struct{}, 1), wrote: make(chan struct{}), over: make(chan struct{})}
+	if len(n.links) == 0 {
+		n.epoch = &epoch{before: n.epoch, up: make(chan struct{}), down: make(chan struct{})}
+		l.first = true
+	}
+	l.epoch = n.epoch
+	n.links = append(n.links, l)
+	if n.link == nil || l.peer.Direct || !n.link.peer.Direct {
+		n.use(l)
+	}
+	e.wg.Go(func() { e.readLink(l) })
+	e.wg.Go(func() { e.writeLink(l) })
+	return nil
+}
+
+// readLink turns frames into events until the link ends.
+func (e *Endpoint) readLink(l *link) {
+	ep := l.epoch
+	if l.first {
+		if ep.before != nil {
+			e.await(ep.before.down)
+			ep.before = nil
+		}
+		e.emit(LinkUp{l.peer})
+		close(ep.up)
+	}
+	e.await(ep.up)
+	var err error
+	for {
+		var m wire.Message
+		if m, err = wire.ReadFrame(l.conn, 0); err != nil {
+			break
+		}
+		e.emit(Received{l.peer.ID, m})
+	}
+	if err == io.EOF {
+		err = nil // good-bye
+	} else if errors.Is(err, wire.ErrInvalid) {
+		e.once.warn("link closed", l.Stream, err)
+		l.raw.reset()
+	}
+	e.endLink(l, err)
+}
+
+func (e *Endpoint) await(c chan struct{}) {
+	select {
+	case <-c:
+	case <-e.life.Done():
+	}
+}
+
+// endLink takes a link that is not read any more out of use.
+func (e *Endpoint) endLink(l *link, err error) {
+	e.mu.Lock()
+	n := l.n
+	n.links = slices.DeleteFunc(n.links, func(x *link) bool { return x == l })
+	if n.link == l {
+		n.link = nil
+		for _, other := range n.links {
+			if n.link == nil || other.peer.Direct {
+				n.link = other
+			}
+		}
+		n.use(n.link)
+	}
+	last := len(n.links) == 0
+	if last {
+		n.queue, n.queued = nil, 0
+		if l.epoch.failure != nil {
+			err = l.epoch.failure
+		}
+	}
+	close(l.over)
+	e.mu.Unlock()
+	l.poke()
+	if err == nil {
+		_ = l.Stream.Close()
+	} else {
+		l.Stream.Reset()
+	}
+	if last {
+		if err != nil {
+			err = fmt.Errorf("link to %s: %w", n.id.Short(), err)
+		}
+		e.emit(LinkDown{n.id, err})
+		e.mu.Lock()
+		close(l.epoch.down)
+		e.tidyLocked(n)
+		e.mu.Unlock()
+	}
+}
+
+// writeLink writes what is queued for the peer while the link is in use.
+func (e *Endpoint) writeLink(l *link) {
+	defer close(l.wrote)
+	self := e.ID()
+	decides := self.Compare(l.peer.ID) < 0
+	var batch []byte
+	for {
+		batch = batch[:0]
+		e.mu.Lock()
+		n := l.n
+		inUse := n.link == l
+		if inUse {
+			batch = n.take(batch)
+		}
+		done := !inUse && decides || l.bye && len(batch) == 0 || isClosed(l.over)
+		e.mu.Unlock()
+		if len(batch) > 0 {
+			if _, err := l.Stream.Write(batch); err != nil {
+				l.raw.reset() // the reader tells
+				return
+			}
+			if cap(batch) > 2*maxBatch {
+				batch = nil
+			}
+			continue
+		}
+		if done {
+			break
+		}
+		select {
+		case <-l.wake:
+		case <-e.life.Done():
+			return
+		}
+	}
+	if err := l.Stream.CloseWrite(); err != nil {
+		l.raw.reset()
+		return
+	}
+	timer := time.NewTimer(drain)
+	defer timer.Stop()
+	select {
+	case <-l.over:
+	case <-e.life.Done():
+	case <-timer.C:
+		l.raw.reset()
+	}
+}
+
+// take moves frames from the queue to a batch.
+func (n *node) take(batch []byte) []byte {
+	var i int
+	for i < len(n.queue) && len(batch) < maxBatch {
+		batch = append(batch, n.queue[i]...)
+		n.queued -= len(n.queue[i])
+		n.queue[i] = nil
+		i++
+	}
+	n.queue = n.queue[i:]
+	if len(n.queue) == 0 {
+		n.queue = nil
+	}
+	return batch
+}
+
+// Send queues a message for a node and returns at once. Messages to one node
+// arrive in order while its link holds; [LinkDown] says that some may be lost.
+// Without a link, one is made in the background. No way matches [ErrNoRoute].
+// More than 1 MiB waiting closes the link: [ErrOverflow].
+func (e *Endpoint) Send(dst wire.NodeID, m wire.Message) error {
+	frame := frameOf(m)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n, err := e.wantLocked(dst)
+	if err != nil {
+		return fmt.Errorf("send to %s: %w", dst.Short(), err)
+	}
+	if n.queued+len(frame) > maxQueue {
+		n.queue, n.queued = nil, 0
+		if n.epoch != nil {
+			n.epoch.failure = ErrOverflow
+		}
+		for _, l := range n.links {
+			e.wg.Go(l.raw.reset)
+		}
+		return fmt.Errorf("send to %s: %w", dst.Short(), ErrOverflow)
+	}
+	n.queue = append(n.queue, frame)
+	n.queued += len(frame)
+	if n.link != nil {
+		n.link.poke()
+	}
+	return nil
+}
+
+// frameOf returns a message as it crosses the link.
+func frameOf(m wire.Message) []byte {
+	var b bytes.Buffer
+	_ = wire.WriteFrame(&b, m) // a buffer takes everything
+	return b.Bytes()
+}
+
+// wantLocked returns a node that has a link or will have one.
+func (e *Endpoint) wantLocked(dst wire.NodeID) (*node, error) {
+	switch {
+	case e.closed:
+		return nil, ErrClosed
+	case e.identity == nil:
+		return nil, ErrNotAdmitted
+	case dst == e.identity.ID:
+		return nil, errors.New("that is this node")
+	}
+	if n := e.nodes[dst]; n != nil && (n.link != nil || n.dialling) {
+		return n, nil
+	}
+	if e.towardsLocked(dst, wire.StreamLink, wire.NodeID{}) == nil {
+		return nil, ErrNoRoute
+	}
+	n := e.nodeLocked(dst)
+	n.dialling = true
+	e.wg.Go(func() { e.dial(n) })
+	return n, nil
+}
+
+// dial makes a link to a node.
+func (e *Endpoint) dial(n *node) {
+	s, err := e.openTo(e.life, n.id, wire.StreamLink)
+	if err == nil {
+		if err = s.confirmed(); err != nil {
+			s.raw.reset()
+		} else {
+			err = e.attach(s, true)
+		}
+	}
+	e.mu.Lock()
+	n.dialling = false
+	n.change()
+	if err == nil || len(n.links) > 0 {
+		e.mu.Unlock()
+		return
+	}
+	n.queue, n.queued = nil, 0
+	ep := &epoch{before: n.epoch, down: make(chan struct{}), failure: err}
+	n.epoch = ep
+	e.mu.Unlock()
+	if ep.before != nil {
+		e.await(ep.before.down)
+	}
+	e.emit(LinkDown{n.id, fmt.Errorf("link to %s: %w", n.id.Short(), err)})
+	e.mu.Lock()
+	close(ep.down)
+	e.tidyLocked(n)
+	e.mu.Unlock()
+}
+
+// Link waits until there is a link to a node, and makes one if need be. No way
+// matches [ErrNoRoute].
+func (e *Endpoint) Link(ctx context.Context, dst wire.NodeID) error {
+	e.mu.Lock()
+	n, err := e.wantLocked(dst)
+	for err == nil && n.link == nil {
+		changed := n.changed
+		e.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("link to %s: %w", dst.Short(), ctx.Err())
+		case <-e.life.Done():
+			return fmt.Errorf("link to %s: %w", dst.Short(), ErrClosed)
+		}
+		e.mu.Lock()
+		if n.link == nil && !n.dialling {
+			err = ErrRefused
+			if n.epoch != nil && n.epoch.failure != nil {
+				err = n.epoch.failure
+			}
+		}
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("link to %s: %w", dst.Short(), err)
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// SetRoute says that streams to dst go by via, a node with a carrier or a route
+// of its own. A carrier to dst itself goes before any route.
+func (e *Endpoint) SetRoute(dst, via wire.NodeID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.routes[dst] = via
+}
+
+// DropRoute forgets what SetRoute said about dst.
+func (e *Endpoint) DropRoute(dst wire.NodeID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.routes, dst)
+}
+
+// SetDefaultRoute says by which node all streams without another way go; the
+// zero identity means none.
+func (e *Endpoint) SetDefaultRoute(via wire.NodeID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fallback = via
+}
+
+// towards returns a carrier for a stream to dst, or nil. It does not lead back
+// to the node not.
+func (e *Endpoint) towards(dst wire.NodeID, kind wire.StreamKind, not wire.NodeID) *carrier {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.towardsLocked(dst, kind, not)
+}
+
+func (e *Endpoint) towardsLocked(dst wire.NodeID, kind wire.StreamKind, not wire.NodeID) *carrier {
+	if dst.IsZero() {
+		return nil
+	}
+	for range wire.MaxHops {
+		if n := e.nodes[dst]; n != nil && (not.IsZero() || dst != not) {
+			if c := n.carrier(isBulk(kind)); c != nil {
+				return c
+			}
+		}
+		via, ok := e.routes[dst]
+		if !ok {
+			via = e.fallback
+		}
+		if via.IsZero() || via == dst {
+			return nil
+		}
+		dst = via
+	}
+	return nil
+}
+
+// relay passes a stream on towards its destination.
+func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *wire.Open) error {
+	self, from0 := e.ID(), from.known().ID
+	switch {
+	case self.IsZero():
+		return ErrNotAdmitted
+	case o.Src.IsZero() || o.Src == self:
+		// Whoever gets a stream with a carrier's own peer as its source takes it
+		// for that peer's.
+		return errors.New("a stream of nobody cannot be passed on")
+	case o.Hops == 0:
+		return errors.New("too many hubs")
+	}
+	to := e.towards(o.Dst, o.Stream, from0)
+	if to == nil {
+		return fmt.Errorf("%w from %s to %s", ErrNoRoute, self.Short(), o.Dst.Short())
+	}
+	out, err := to.mux.OpenStream()
+	if err != nil {
+		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
+	}
+	next := *o
+	next.Hops--
+	out.bulk, st.bulk = isBulk(o.Stream), isBulk(o.Stream)
+	if err := wire.WriteFrame(out, &next); err != nil {
+		out.reset()
+		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
+	}
+	_ = st.SetDeadline(time.Time{})
+	splice(ctx, st, out)
+	return nil
+}
+
+// resetGrace is how long a relay waits after an end of file whether it was the
+// first half of a reset.
+const resetGrace = 200 * time.Millisecond
+
+// splice copies bytes both ways between two streams until both are closed, or
+// one is reset, which resets the other.
+func splice(ctx context.Context, a, b *muxStream) {
+	defer context.AfterFunc(ctx, func() { a.reset(); b.reset() })()
+	var wg sync.WaitGroup
+	wg.Go(func() { pour(a, b) })
+	pour(b, a)
+	wg.Wait()
+}
+
+// pour copies from one stream to another, its close and reset included.
+func pour(from, to *muxStream) {
+	buf := make([]byte, 32<<10)
+	_, err := io.CopyBuffer(onlyWriter{to}, onlyReader{from}, buf)
+	if err == nil && !from.broken() {
+		// Closed: the other end of from wants nothing more, and all that it sent
+		// has been passed on. Or was it a reset?
+		timer := time.NewTimer(resetGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-from.mux.session.CloseChan():
+		}
+		if _, err = from.Read(buf[:1]); err == io.EOF && !from.broken() {
+			_ = to.Close()
+			return
+		}
+	}
+	to.reset()
+	from.reset()
+}
+
+// onlyReader and onlyWriter hide everything else from io.Copy.
+type (
+	onlyReader struct{ io.Reader }
+	onlyWriter struct{ io.Writer }
+)
+
+// pipeJoin passes a join on to a node nearer to the signer, opaque bytes in
+// both directions, within the limits of one join.
+func (e *Endpoint) pipeJoin(ctx context.Context, in net.Conn, not wire.NodeID, hops uint8, answer func(error)) error {
+	select {
+	case e.joins <- struct{}{}:
+		defer func() { <-e.joins }()
+	default:
+		err := fmt.Errorf("%w: %d joins at once", ErrRefused, maxJoins)
+		answer(err)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	out, err := e.offerJoin(ctx, not, hops)
+	answer(err)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	defer in.Close()
+	defer context.AfterFunc(ctx, func() { in.Close(); out.reset() })()
+	limited := &limitedConn{Conn: in, in: wire.MaxJoin, out: wire.MaxJoin}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = io.Copy(onlyWriter{out}, onlyReader{limited})
+		_ = out.Close()
+	})
+	_, err = io.Copy(onlyWriter{limited}, onlyReader{out})
+	in.Close()
+	wg.Wait()
+	return err
+}
+
+// offerJoin opens a join stream to the launcher, if there is a carrier to it,
+// or by the default route.
+func (e *Endpoint) offerJoin(ctx context.Context, not wire.NodeID, hops uint8) (*muxStream, error) {
+	to := e.signerward(not)
+	if to == nil || hops == 0 {
+		return nil, fmt.Errorf("%w: this hub cannot admit and nobody who can is in reach", ErrRefused)
+	}
+	out, err := to.mux.OpenStream()
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, out.reset)()
+	if err := offerStream(out, &wire.Open{Stream: wire.StreamJoin, Hops: hops - 1}); err != nil {
+		out.reset()
+		return nil, err
+	}
+	return out, nil
+}
+
+func (e *Endpoint) signerward(not wire.NodeID) *carrier {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, n := range e.nodes {
+		if c := n.carrier(false); c != nil && c.peer.Role == wire.RoleLauncher && id != not {
+			return c
+		}
+	}
+	return e.towardsLocked(e.fallback, wire.StreamJoin, not)
+}

@@ -1,0 +1,189 @@
+package transport
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Limits of joins.
+const (
+	joinTimeout = 10 * time.Second // for one whole join
+	maxJoins    = 64               // at once, per signer and per hub that pipes them
+)
+
+// Signer admits nodes: the CA of a session, or a hub for pilots of its own
+// site. It is safe for concurrent use.
+type Signer struct {
+	id     *Identity
+	issuer issuer
+	own    *x509.Certificate // a hub's intermediate; nil for the CA
+	log    *slog.Logger
+	once   *onceLog
+	slots  chan struct{}
+
+	mu     sync.Mutex
+	tokens map[string]*Token
+}
+
+func newSigner(id *Identity, by issuer, own *x509.Certificate, log *slog.Logger) *Signer {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Signer{id: id, issuer: by, own: own, log: log, once: newOnceLog(log),
+		slots: make(chan struct{}, maxJoins), tokens: make(map[string]*Token)}
+}
+
+// Expires returns until when the signer can admit nodes, in the CA's time.
+func (s *Signer) Expires() time.Time { return s.issuer.cert.NotAfter }
+
+// ServeJoin runs the signer's side of one join on a fresh byte stream and
+// closes it. It takes at most 10 seconds and 16 KiB each way; the 65th at once
+// is refused. The error, which matches [ErrRefused] when the node was refused,
+// has been logged, once per reason.
+func (s *Signer) ServeJoin(ctx context.Context, conn io.ReadWriteCloser) error {
+	c := asConn(conn)
+	defer c.Close()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		err := fmt.Errorf("%w: %d joins at once", ErrRefused, maxJoins)
+		s.once.warn("join refused", c, err)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if err := s.serveJoin(ctx, &limitedConn{Conn: c, in: wire.MaxJoin, out: wire.MaxJoin}); err != nil {
+		err = fmt.Errorf("serve a join: %w", err)
+		s.once.warn("join refused", c, err)
+		return err
+	}
+	return nil
+}
+
+func (s *Signer) serveJoin(ctx context.Context, raw net.Conn) error {
+	chain := append(append([][]byte(nil), s.id.chain...), s.id.ca.Raw)
+	c := tls.Server(raw, &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{{Certificate: chain, PrivateKey: s.id.key}},
+		NextProtos:             []string{alpnJoin},
+		SessionTicketsDisabled: true,
+	})
+	if err := c.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	if p := c.ConnectionState().NegotiatedProtocol; p != alpnJoin {
+		return fmt.Errorf("protocol %q", p)
+	}
+	m, err := wire.ReadFrame(c, wire.MaxJoin)
+	if err != nil {
+		return fmt.Errorf("read the request: %w", err)
+	}
+	req, ok := m.(*wire.Join)
+	if !ok {
+		return fmt.Errorf("%w: a %T instead of a join", wire.ErrInvalid, m)
+	}
+	answer, err := s.admit(req, c.ConnectionState())
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+		answer = &wire.Admitted{Error: reason(err)}
+	}
+	if werr := wire.WriteFrame(c, answer); err == nil && werr != nil {
+		return fmt.Errorf("write the answer: %w", werr)
+	}
+	if cerr := c.CloseWrite(); err == nil && cerr != nil {
+		return fmt.Errorf("write the answer: %w", cerr)
+	}
+	// The other end closes when it has read the answer: closing first could
+	// take the answer back on some paths.
+	_, _ = io.Copy(io.Discard, c)
+	return err
+}
+
+// admit decides about one request.
+func (s *Signer) admit(req *wire.Join, cs tls.ConnectionState) (*wire.Admitted, error) {
+	now := s.issuer.clock.now()
+	if now.After(s.issuer.cert.NotAfter) {
+		return nil, errSignerOld
+	}
+	pub, err := requestedKey(req.CSR)
+	if err != nil {
+		return nil, err
+	}
+	var hubKey ed25519.PublicKey
+	if len(req.HubCSR) > 0 {
+		if hubKey, err = requestedKey(req.HubCSR); err != nil {
+			return nil, err
+		}
+	}
+	t, err := s.redeem(req.Token, func(secret []byte) bool {
+		want, err := joinProof(secret, cs)
+		return err == nil && hmac.Equal(want, req.Proof)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if hubKey != nil && (t.Role != wire.RoleHub || s.own != nil) {
+		return nil, errNoHub
+	}
+	leaf, err := s.issuer.node(pub, t.Role, t.Site, s.id.Session)
+	if err != nil {
+		return nil, err
+	}
+	a := &wire.Admitted{Chain: [][]byte{leaf.Raw}, Time: now.Unix()}
+	if s.own != nil {
+		a.Chain = append(a.Chain, s.own.Raw)
+	}
+	a.Chain = append(a.Chain, s.id.ca.Raw)
+	if hubKey != nil {
+		hub, err := s.issuer.hub(hubKey, t.Site, s.id.Session)
+		if err != nil {
+			return nil, err
+		}
+		a.Hub = hub.Raw
+	}
+	s.log.Info("node admitted", "node", wire.NodeIDOf(leaf.RawSubjectPublicKeyInfo), "role", t.Role, "site", t.Site, "token", t.Name)
+	return a, nil
+}
+
+// requestedKey returns the key of a certificate request, whose holder has
+// proven to have its private part. Whatever names it carries are ignored.
+func requestedKey(der []byte) (ed25519.PublicKey, error) {
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
+	pub, ok := csr.PublicKey.(ed25519.PublicKey)
+	if !ok {
+		return nil, errors.New("certificate request: not an Ed25519 key")
+	}
+	return pub, nil
+}
+
+// joinProof ties a token's secret to one TLS session.
+func joinProof(secret []byte, cs tls.ConnectionState) ([]byte, error) {
+	exported, err := cs.ExportKeyingMaterial("EXPORTER-zorilla-join", nil, 32)
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(exported)
+	return mac.Sum(nil), nil
+}
