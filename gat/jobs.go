@@ -1,8 +1,8 @@
 package gat
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 )
@@ -63,12 +63,21 @@ func (s *Site) Cancel(ctx context.Context, ids ...JobID) error {
 	if err := s.check("cancel", ids); err != nil {
 		return err
 	}
-	for home, group := range s.byHome(ids) {
-		if err := s.cancel(ctx, home, group); err != nil {
-			return err
+	var errs []error
+	for _, g := range s.byHome(ids) {
+		if err := s.cancel(ctx, g); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return either(errs)
+}
+
+// either returns the one error there is, or all joined.
+func either(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
 }
 
 func (s *Site) check(op string, ids []JobID) error {
@@ -83,42 +92,32 @@ func (s *Site) check(op string, ids []JobID) error {
 // cancel ends jobs that share a home. Identifiers mean something only where
 // they were given, so anywhere but home a job is cancelled only after that
 // middleware said that it knows it.
-func (s *Site) cancel(ctx context.Context, home *route, ids []JobID) error {
+func (s *Site) cancel(ctx context.Context, g group) error {
+	left := g.ids
 	var tried []*Error
-	for _, r := range s.homeFirst(home) {
+	for _, r := range s.homeFirst(g.home) {
 		err := s.try(ctx, "cancel", r, func(ctx context.Context, r *route, l Login) error {
-			if r != home {
-				all, err := l.Status(ctx, ids...)
+			here := left
+			if r != g.home {
+				all, err := l.Status(ctx, left...)
 				if err != nil {
 					return err
 				}
-				ids = slices.Clone(ids)
-				var here []JobID
-				for _, st := range all {
-					if st.State != Unknown {
-						here = append(here, st.ID)
-						ids = slices.DeleteFunc(ids, func(id JobID) bool { return id == st.ID })
-					}
-				}
-				if len(here) == 0 {
-					return nil
-				}
-				if err := l.Cancel(ctx, here...); err != nil {
-					ids = append(ids, here...)
-					return err
-				}
+				here = known(all)
+			}
+			if len(here) == 0 {
 				return nil
 			}
-			if err := l.Cancel(ctx, ids...); err != nil {
+			if err := l.Cancel(ctx, here...); err != nil {
 				return err
 			}
-			ids = nil
+			left = slices.DeleteFunc(slices.Clone(left), func(id JobID) bool { return slices.Contains(here, id) })
 			return nil
 		})
 		if err != nil {
 			tried = append(tried, s.fill(err, "cancel", r))
 		}
-		if len(ids) == 0 {
+		if len(left) == 0 {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -131,39 +130,50 @@ func (s *Site) cancel(ctx context.Context, home *route, ids []JobID) error {
 	return s.join("cancel", tried)
 }
 
+// known returns the jobs that a middleware knows.
+func known(all []JobStatus) []JobID {
+	var ids []JobID
+	for _, st := range all {
+		if st.State != Unknown {
+			ids = append(ids, st.ID)
+		}
+	}
+	return ids
+}
+
 // ask asks for the states of jobs, each at its home. Another URL's answer
 // counts when it knows the job; that it does not proves nothing.
 func (s *Site) ask(ctx context.Context, ids []JobID) (map[JobID]JobStatus, error) {
 	answers := make(map[JobID]JobStatus, len(ids))
-	for home, left := range s.byHome(ids) {
+	var errs []error
+	for _, g := range s.byHome(ids) {
+		left := g.ids
 		var tried []*Error
-		for _, r := range s.homeFirst(home) {
+		for _, r := range s.homeFirst(g.home) {
 			var all []JobStatus
 			err := s.try(ctx, "status", r, func(ctx context.Context, _ *route, l Login) error {
 				var err error
 				all, err = l.Status(ctx, left...)
 				return err
 			})
-			if err != nil {
+			if err == nil {
+				left = s.sift(answers, left, all, r, g.home)
+			} else {
 				tried = append(tried, s.fill(err, "status", r))
-				if ctx.Err() != nil {
-					break
-				}
-				continue
 			}
-			left = s.sift(answers, left, all, r, home)
-			if len(left) == 0 {
+			if len(left) == 0 || ctx.Err() != nil {
 				break
 			}
 		}
 		if len(left) > 0 && len(tried) > 0 {
-			return answers, s.join("status", tried)
+			errs = append(errs, s.join("status", tried))
+			continue
 		}
 		for _, id := range left {
 			answers[id] = JobStatus{ID: id, Exit: -1}
 		}
 	}
-	return answers, nil
+	return answers, either(errs)
 }
 
 // sift takes over the answers of r that count and returns the jobs still open.
@@ -188,11 +198,17 @@ func (s *Site) sift(answers map[JobID]JobStatus, asked []JobID, all []JobStatus,
 	return left
 }
 
-// byHome groups jobs by the route they were submitted over, nil if not known.
-func (s *Site) byHome(ids []JobID) map[*route][]JobID {
+// group is jobs that were submitted over the same route, nil if not known.
+type group struct {
+	home *route
+	ids  []JobID // sorted, each once
+}
+
+// byHome groups jobs, those of unknown homes last.
+func (s *Site) byHome(ids []JobID) []group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	groups := make(map[*route][]JobID)
+	homes := make(map[*route][]JobID)
 	for _, id := range ids {
 		var home *route
 		if len(s.routes) == 1 {
@@ -200,11 +216,14 @@ func (s *Site) byHome(ids []JobID) map[*route][]JobID {
 		} else if rec := s.poll.known[id]; rec != nil {
 			home = rec.home
 		}
-		groups[home] = append(groups[home], id)
+		homes[home] = append(homes[home], id)
 	}
-	for home, group := range groups {
-		slices.SortFunc(group, cmp.Compare[JobID])
-		groups[home] = slices.Compact(group)
+	var groups []group
+	for _, home := range append(slices.Clone(s.routes), nil) {
+		if all := homes[home]; len(all) > 0 {
+			slices.Sort(all)
+			groups = append(groups, group{home, slices.Compact(all)})
+		}
 	}
 	return groups
 }

@@ -209,3 +209,34 @@ func TestStatusAtHome(t *testing.T) {
 		}
 	})
 }
+
+// One URL that cannot cancel does not save the jobs of the others.
+func TestCancelGoesOn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := gatmem.New(), gatmem.New()
+		b.Report("job.1.mem", gat.Unknown)
+		s := site(t, gat.SiteConfig{Retries: -1}, gatmem.Backend{"a": a, "b": b}, "mem://a", "mem://b")
+		full := gatmem.Fail(gat.Denied, "full")
+		onA, err := s.Submit(t.Context(), gat.JobSpec{Argv: tool("sleep")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Fault("submit", -1, full)
+		onB, err := s.Submit(t.Context(), gat.JobSpec{Argv: tool("sleep")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Fault("cancel", 1, gatmem.Fail(gat.Denied, "not today"))
+		err = s.Cancel(t.Context(), append(onA, onB...)...)
+		if want := "site das: cancel mem://a: not today"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		synctest.Wait()
+		if left := b.Find("sleep"); len(left) > 0 {
+			t.Errorf("left on b: %q", left)
+		}
+		if len(a.Find("sleep")) != 1 {
+			t.Error("the job on a was cancelled after all")
+		}
+	})
+}
