@@ -249,6 +249,9 @@ type Release struct {
 	Epoch  uint32 `cbor:"2,keyasint"`
 	Seq    uint64 `cbor:"3,keyasint"` // the claim's
 	Reason string `cbor:"4,keyasint,omitempty"`
+	// All says that nothing of the job is left here: no claim up to Seq, nor a
+	// worker granted to one.
+	All bool `cbor:"5,keyasint,omitempty"`
 }
 
 // Kind implements [Message].
@@ -456,6 +459,7 @@ func (m *Stop) Validate() error {
 type Closed struct {
 	Job   JobID  `cbor:"1,keyasint"`
 	Epoch uint32 `cbor:"2,keyasint"`
+	Ack   bool   `cbor:"3,keyasint,omitempty"` // to be acknowledged: it comes from the primary itself
 }
 
 // Kind implements [Message].

@@ -1,8 +1,11 @@
 package core
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/overlay/flood"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
@@ -35,50 +38,21 @@ type Config struct {
 	// ended before it tells that the pilot is gone. 0 means [DefaultSuspect].
 	Suspect time.Duration
 
+	// Runtimes are the kinds of runtimes that this pilot can serve; nil means
+	// that it takes jobs of any kind and sees.
+	Runtimes []string
+
 	Seed uint64 // of the jitter of repeats; any number
 }
 
-// Send is a message to hand to the transport. To need not have a link: then
-// the shell opens one, direct or through hubs, and calls LinkUp; until then it
-// may drop messages for it.
-type Send struct {
-	To  wire.NodeID
-	Msg wire.Message // not to be changed: other Sends may share it
-}
-
-// Fetch asks for a job's files. The shell answers with [Node.Fetched].
-type Fetch struct {
-	Job  wire.JobID
-	Root wire.Digest   // of the manifest
-	From []wire.NodeID // holders, the origin last
-}
-
-// Start asks for a worker's process. The shell answers with [Node.Started] and,
-// once it has ended, [Node.Exited]; a start that fails with Exited alone.
-type Start struct {
-	Key     wire.Key
-	Primary wire.NodeID // where its output goes
-	Slots   []int       // numbers of the slots it takes, ascending
-	Size    int         // workers the job wants in all
-	Program *wire.Program
-}
-
-// Kill ends a worker's process; Exited follows as for every worker. A second
-// Kill for a worker may shorten the grace.
-type Kill struct {
-	Key    wire.Key
-	Grace  time.Duration // from the polite signal to the other one
-	Reason string
-}
-
-// Collect asks the primary's shell to bring home what a worker left: its
-// output files and the bytes of its output streams up to the given sizes. The
-// shell answers with [Node.Collected].
-type Collect struct {
-	Key    wire.Key
-	Node   wire.NodeID // its pilot
-	Result wire.Result
-}
+// The effects that belong to jobs.
+type (
+	Send    = job.Send    // a message to hand to the transport
+	Fetch   = job.Fetch   // answered with [Node.Fetched]
+	Start   = job.Start   // answered with [Node.Started] and, at the end, [Node.Exited]
+	Kill    = job.Kill    // ends in [Node.Exited]
+	Collect = job.Collect // answered with [Node.Collected]
+)
 
 // Leave asks the shell to end: what it has to tell others was sent, its
 // workers have ended. Nothing comes after it.
@@ -104,33 +78,31 @@ type Effects struct {
 // primary of any number of jobs. Its methods must be called by one goroutine at a time,
 // with a now that never decreases.
 type Node struct {
-	cfg Config
-	fx  Effects
+	cfg  Config
+	fx   Effects
+	jx   job.Effects    // of the call in progress
+	self []wire.Message // from this node to itself
+	next time.Duration
+
+	overlay
+	work
+	jobs
+	exit leaving
 }
 
 // New returns a node that has just started.
-func New(cfg Config, now time.Duration) *Node { return &Node{cfg: cfg} }
-
-// LinkUp tells that there is a link to a peer, opened by either side. Of the
-// peer, ID, Role and Site must be set and proven; Hello brings the rest. A
-// second LinkUp without a LinkDown means that an older link was replaced.
-func (n *Node) LinkUp(now time.Duration, p wire.Peer) {}
-
-// LinkDown tells that the link to a peer has ended. The peer may be alive.
-func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {}
-
-// Gone tells that a peer's process is known to have ended, for instance
-// because this shell started it and saw its end. What it did is lost at once.
-func (n *Node) Gone(now time.Duration, id wire.NodeID, reason string) {}
-
-// Receive takes a message that came over the link to from.
-func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {}
-
-// Tick lets time pass. It is wanted at [Node.Next], and allowed at any time.
-func (n *Node) Tick(now time.Duration) {}
-
-// Next returns the time at which Tick is wanted.
-func (n *Node) Next() time.Duration { return 0 }
+func New(cfg Config, now time.Duration) *Node {
+	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
+	cfg.Suspect = cmp.Or(cfg.Suspect, DefaultSuspect)
+	n := &Node{cfg: cfg}
+	n.overlay.init(cfg, now)
+	n.jobs.next = now + time.Hour
+	if cfg.Offer.Slots > 0 {
+		n.slots = flood.NewSlots(cfg.Offer)
+	}
+	n.settle(now)
+	return n
+}
 
 // Ready returns what is to be done since the last call of Ready.
 func (n *Node) Ready() Effects {
@@ -139,40 +111,99 @@ func (n *Node) Ready() Effects {
 	return fx
 }
 
+// Next returns the time at which Tick is wanted.
+func (n *Node) Next() time.Duration { return n.next }
+
+// Tick lets time pass. It is wanted at [Node.Next], and allowed at any time.
+func (n *Node) Tick(now time.Duration) {
+	if n.exit.done {
+		return
+	}
+	n.tickOverlay(now)
+	n.tickWork(now)
+	n.tickJobs(now)
+	n.tickLeaving(now)
+	n.settle(now)
+}
+
+// settle ends every input: it delivers what the node has to tell itself, looks
+// for work, and plans the next Tick.
+func (n *Node) settle(now time.Duration) {
+	for range 1000 { // a bound, never met: each message answers a fact that only grows
+		if len(n.self) == 0 {
+			break
+		}
+		m := n.self[0]
+		n.self = n.self[1:]
+		for _, j := range n.primaries {
+			j.Heard(now, n.cfg.ID)
+		}
+		n.receiveJob(now, n.cfg.ID, n.cfg.Site, m)
+	}
+	n.seek(now)
+	n.rest(now)
+	if n.exit.done {
+		n.next = now + wire.MaxTime
+		return
+	}
+	next := min(n.nextOverlay(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
+	n.next = (max(next, now+1) + grain - 1) / grain * grain
+}
+
+// grain is the resolution of the node's timers: what is due at about the same
+// time is done in one Tick.
+const grain = 10 * time.Millisecond
+
+// send hands a message to the transport, or to the node itself.
+func (n *Node) send(to wire.NodeID, m wire.Message) {
+	if to == n.cfg.ID {
+		n.self = append(n.self, m)
+		return
+	}
+	n.fx.Sends = append(n.fx.Sends, Send{To: to, Msg: m})
+}
+
+// Receive takes a message that came over the link to from.
+func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
+	l := n.links[from]
+	if l == nil || n.exit.done {
+		return
+	}
+	l.heard = now
+	if l.peer.Role == wire.RoleLauncher {
+		n.life = now
+	}
+	for _, j := range n.primaries {
+		j.Heard(now, from)
+	}
+	if l.silent {
+		l.silent = false
+		n.up(l.peer, wire.NodeID{}, from)
+	}
+	if !n.receiveOverlay(now, l, m) {
+		n.receiveJob(now, from, l.peer.Site, m)
+	}
+	n.settle(now)
+}
+
 // Submit makes this node the primary of a new job.
-func (n *Node) Submit(now time.Duration, spec job.Spec) error { return nil }
-
-// Cancel ends a job of which this node is the primary, with the given outcome.
-// Graceful lets its workers end within their grace and collects what they
-// wrote; otherwise the job ends at once. It does nothing for other jobs.
-func (n *Node) Cancel(now time.Duration, id wire.JobID, outcome job.Outcome, graceful bool) {}
-
-// Collected answers a [Collect]: everything is home, or err says what could
-// not be had. Either way the worker is done.
-func (n *Node) Collected(now time.Duration, key wire.Key, err string) {}
-
-// Fetched answers a [Fetch]: the files are here, or err says why not.
-func (n *Node) Fetched(now time.Duration, id wire.JobID, root wire.Digest, err string) {}
-
-// Started tells that a worker's process runs.
-func (n *Node) Started(now time.Duration, key wire.Key, pid int) {}
-
-// Exited tells that a worker's process has ended, or could not be started, and
-// what there is to collect of it.
-func (n *Node) Exited(now time.Duration, key wire.Key, r wire.Result) {}
-
-// Drain lets this node take no new work and leave. Its workers have grace to
-// end by themselves before they are killed.
-func (n *Node) Drain(now time.Duration, reason string, grace time.Duration) {}
-
-// Admit sets the join tokens of a site; this node, a launcher, sends them to the
-// site's hubs, now and whenever one connects.
-func (n *Node) Admit(now time.Duration, site string, tokens []wire.Token) {}
-
-// Retire asks all hubs and pilots of a site to leave, now and whenever one
-// connects. Site "" means all sites. Only a launcher may.
-func (n *Node) Retire(now time.Duration, site, reason string) {}
-
-// Peers returns the nodes known to be part of the session, other than this
-// one, by identity.
-func (n *Node) Peers() []wire.Peer { return nil }
+func (n *Node) Submit(now time.Duration, spec job.Spec) error {
+	if n.exit.reason != "" {
+		return fmt.Errorf("submit job %s: the node is leaving: %s", spec.ID.Short(), n.exit.reason)
+	}
+	if n.primary(spec.ID) != nil || n.board.Closed(spec.ID) || n.board.Advert(spec.ID) != nil {
+		return fmt.Errorf("submit job %s: there is a job of that name", spec.ID.Short())
+	}
+	if len(n.primaries) >= MaxJobs {
+		return fmt.Errorf("submit job %s: %d jobs already", spec.ID.Short(), len(n.primaries))
+	}
+	p, err := job.NewPrimary(now, spec, n.cfg.ID, n.board.NextOrder())
+	if err != nil {
+		return fmt.Errorf("submit job %s: %w", spec.ID.Short(), err)
+	}
+	n.primaries = append(n.primaries, &primary{Primary: p, id: spec.ID})
+	n.jobs.next = now
+	n.tickJobs(now)
+	n.settle(now)
+	return nil
+}

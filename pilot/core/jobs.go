@@ -1,0 +1,190 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/job"
+)
+
+// MaxJobs is how many jobs one node can be the primary of at a time.
+const MaxJobs = 256
+
+// pokePause is how long a primary's timers may lie behind a change, so that
+// they are not looked through at every message.
+const pokePause = 50 * time.Millisecond
+
+// jobs are those of which this node is the primary.
+type jobs struct {
+	primaries []*primary // in the order of their submission
+	next      time.Duration
+}
+
+type primary struct {
+	*job.Primary
+	id wire.JobID
+}
+
+func (n *Node) primary(id wire.JobID) *primary {
+	for _, p := range n.primaries {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// receiveJob takes the messages about jobs.
+func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wire.Message) {
+	if n.receiveWork(now, from, m) {
+		return
+	}
+	switch m := m.(type) {
+	case *wire.Advert:
+		n.post(now, from, m)
+	case *wire.Closed:
+		n.closed(now, from, m)
+	case *wire.Claim:
+		if p := n.lead(from, m.Job, m.Epoch); p != nil {
+			p.Claim(now, from, site, m, &n.jx)
+			n.absorbJob(now, p)
+		}
+	case *wire.Release:
+		if p := n.primary(m.Job); p != nil && p.Ended() == nil {
+			p.Release(now, from, m, &n.jx)
+			n.absorbJob(now, p)
+		}
+	case *wire.Report:
+		if p := n.lead(from, m.Job, m.Epoch); p != nil {
+			p.Report(now, from, m, &n.jx)
+			n.absorbJob(now, p)
+		}
+	case *wire.Ack:
+		if p := n.primary(m.Job); p != nil {
+			p.Ack(from, m)
+			n.poke(now)
+		}
+	}
+}
+
+// lead returns the primary for a pilot's message. A job that has ended, or of
+// which this node knows nothing, is closed to the pilot.
+func (n *Node) lead(from wire.NodeID, id wire.JobID, epoch uint32) *primary {
+	p := n.primary(id)
+	if p == nil || p.Ended() != nil {
+		n.send(from, &wire.Closed{Job: id, Epoch: epoch})
+		return nil
+	}
+	return p
+}
+
+// closed takes the news that a job has ended.
+func (n *Node) closed(now time.Duration, from wire.NodeID, m *wire.Closed) {
+	if p := n.primary(m.Job); p != nil && p.Ended() == nil {
+		return // nobody else can know
+	}
+	if m.Ack {
+		n.send(from, &wire.Ack{Job: m.Job, Epoch: m.Epoch, Of: wire.KindClosed})
+	}
+	if n.board.Close(m.Job, m.Epoch) {
+		n.relay(from, &wire.Closed{Job: m.Job, Epoch: m.Epoch})
+	}
+	n.closeWork(now, m.Job)
+}
+
+func (n *Node) poke(now time.Duration) { n.jobs.next = min(n.jobs.next, now+pokePause) }
+
+// absorbJob takes the effects of a primary.
+func (n *Node) absorbJob(now time.Duration, p *primary) {
+	n.poke(now)
+	for _, ad := range n.jx.Adverts {
+		n.board.Post(now, ad)
+		n.relay(n.cfg.ID, ad)
+	}
+	for _, u := range n.jx.Updates {
+		n.fx.Events = append(n.fx.Events, WorkerChanged{Key: u.Key, Change: u.Change,
+			Peer: n.describe(u.Node), PID: u.PID, Result: u.Result, Reason: u.Reason})
+	}
+	for _, s := range n.jx.Shunned {
+		n.fx.Events = append(n.fx.Events, PilotShunned{p.id, n.describe(s.Node), s.Reason})
+	}
+	end := n.jx.Ended
+	n.jx.Adverts, n.jx.Updates, n.jx.Shunned, n.jx.Ended = nil, nil, nil, nil
+	n.absorb(now)
+	if end != nil {
+		n.fx.Events = append(n.fx.Events, JobEnded{p.id, end.Outcome, end.Exit, end.Reason})
+		if n.board.Close(p.id, p.Epoch()) {
+			n.relay(n.cfg.ID, &wire.Closed{Job: p.id, Epoch: p.Epoch()})
+		}
+		n.closeWork(now, p.id)
+		n.jobs.next = now
+	}
+}
+
+// absorb takes the effects of a crew, and those that crews and primaries share.
+func (n *Node) absorb(now time.Duration) {
+	jx := &n.jx
+	for _, s := range jx.Sends {
+		n.send(s.To, s.Msg)
+	}
+	n.fx.Fetches = append(n.fx.Fetches, jx.Fetches...)
+	n.fx.Starts = append(n.fx.Starts, jx.Starts...)
+	n.fx.Kills = append(n.fx.Kills, jx.Kills...)
+	n.fx.Collects = append(n.fx.Collects, jx.Collects...)
+	n.fx.Discards = append(n.fx.Discards, jx.Discards...)
+	n.fx.Drops = append(n.fx.Drops, jx.Drops...)
+	if len(jx.Freed) > 0 {
+		n.slots.Free(jx.Freed)
+		n.freed(wire.JobID{})
+	}
+	for _, id := range jx.Drops {
+		n.crews = slices.DeleteFunc(n.crews, func(c *crew) bool { return c.id == id })
+	}
+	*jx = job.Effects{}
+}
+
+// Cancel ends a job of which this node is the primary, with the given outcome.
+// Graceful lets its workers end within their grace and collects what they
+// wrote; otherwise the job ends at once. It does nothing for other jobs.
+func (n *Node) Cancel(now time.Duration, id wire.JobID, outcome job.Outcome, graceful bool) {
+	if p := n.primary(id); p != nil {
+		p.Cancel(now, outcome, graceful, &n.jx)
+		n.absorbJob(now, p)
+	}
+	n.settle(now)
+}
+
+// Collected answers a [Collect]: everything is home, or err says what could
+// not be had. Then the worker counts as lost.
+func (n *Node) Collected(now time.Duration, key wire.Key, err string) {
+	if p := n.primary(key.Job); p != nil {
+		p.Collected(now, key, clip(err), &n.jx)
+		n.absorbJob(now, p)
+	}
+	n.settle(now)
+}
+
+// Job returns the counts of a job of which this node is the primary.
+func (n *Node) Job(id wire.JobID) (job.Counts, bool) {
+	if p := n.primary(id); p != nil {
+		return p.Counts(), true
+	}
+	return job.Counts{}, false
+}
+
+// tickJobs lets time pass for the primaries.
+func (n *Node) tickJobs(now time.Duration) {
+	if now < n.jobs.next {
+		return
+	}
+	for _, p := range slices.Clone(n.primaries) {
+		p.Tick(now, &n.jx)
+		n.absorbJob(now, p)
+	}
+	n.primaries = slices.DeleteFunc(n.primaries, func(p *primary) bool { return p.Finished() })
+	n.jobs.next = now + time.Hour
+	for _, p := range n.primaries {
+		n.jobs.next = min(n.jobs.next, p.Next())
+	}
+}

@@ -1,0 +1,538 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/flood"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/job"
+)
+
+// Limits of the overlay part of a node.
+const (
+	MaxKnown = 64 << 10 // peers that a hub or launcher knows
+	MaxDown  = 64       // nodes remembered to be gone
+
+	newsPause   = 50 * time.Millisecond // to gather changes into one message
+	retireEvery = 2 * time.Second
+	silences    = 3 // of the time of suspicion, on a link that is up
+)
+
+// overlay is what a node knows of others.
+type overlay struct {
+	links map[wire.NodeID]*link
+	order []*link               // the links, by identity
+	peers map[wire.NodeID]*peer // hubs and launchers only
+	downs []wire.NodeID         // the latest ones
+	news  []news
+	board flood.Board
+
+	life     time.Duration // the latest sign of life from those we work for
+	pings    uint64
+	pingAt   time.Duration
+	newsAt   time.Duration           // 0: no news
+	lostAt   time.Duration           // no later than the first peer's; 0: none
+	retireAt time.Duration           // 0: nobody is to retire
+	retired  map[string]string       // site ("" for all): reason
+	tokens   map[string][]wire.Token // of each site
+}
+
+type link struct {
+	peer   wire.Peer
+	heard  time.Duration
+	silent bool // it was taken for dead
+}
+
+type peer struct {
+	wire.Peer
+	via    wire.NodeID   // the hub that told of it; zero: a link
+	lostAt time.Duration // when it counts as gone; 0: it can be reached
+}
+
+type news struct {
+	peer wire.Peer
+	down bool
+	from wire.NodeID
+}
+
+func (o *overlay) init(cfg Config, now time.Duration) {
+	o.links = make(map[wire.NodeID]*link)
+	if cfg.Role != wire.RolePilot {
+		o.peers = make(map[wire.NodeID]*peer)
+		o.pingAt = now + cfg.pingEvery()
+	}
+	o.life = now
+}
+
+func (c *Config) pingEvery() time.Duration {
+	return min(job.RenewEvery(c.Lease), max(c.Suspect*2/5, 100*time.Millisecond))
+}
+
+// quiet returns how long ago there was a sign of life from those we work for.
+func (n *Node) quiet(now time.Duration) time.Duration {
+	if n.cfg.Role == wire.RoleLauncher || len(n.primaries) > 0 {
+		n.life = now
+	}
+	return min(now-n.life, wire.MaxTime)
+}
+
+func (n *Node) hello() *wire.Hello {
+	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name}
+}
+
+// LinkUp tells that there is a link to a peer, opened by either side. Of the
+// peer, ID, Role and Site must be set and proven; Hello brings the rest. A
+// second LinkUp without a LinkDown means that an older link was replaced.
+func (n *Node) LinkUp(now time.Duration, p wire.Peer) {
+	if n.exit.done || p.ID == n.cfg.ID {
+		return
+	}
+	l := &link{peer: p, heard: now}
+	if n.links[p.ID] == nil {
+		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
+		n.order = slices.Insert(n.order, i, l)
+	} else {
+		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
+		n.order[i] = l
+	}
+	n.links[p.ID] = l
+	if p.Role == wire.RoleLauncher {
+		n.life = now
+	}
+	n.send(p.ID, n.hello())
+	for _, j := range n.primaries {
+		j.Heard(now, p.ID)
+		j.PilotUp(now, p.ID, &n.jx)
+		n.absorbJob(now, j)
+	}
+	for _, c := range n.crews {
+		if c.Primary() == p.ID {
+			c.Up(now, &n.jx)
+			n.absorb(now)
+		}
+	}
+	n.claimAgain(now, p.ID)
+	n.settle(now)
+}
+
+func byID(l *link, id wire.NodeID) int { return l.peer.ID.Compare(id) }
+
+// LinkDown tells that the link to a peer has ended. The peer may be alive.
+func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
+	if n.links[id] == nil {
+		return
+	}
+	delete(n.links, id)
+	i, _ := slices.BinarySearchFunc(n.order, id, byID)
+	n.order = slices.Delete(n.order, i, i+1)
+	n.suspect(now, id)
+	n.settle(now)
+}
+
+// suspect gives those that were reached over a link time to come back: a
+// pilot of our own site a short one, others their lease.
+func (n *Node) suspect(now time.Duration, id wire.NodeID) {
+	for _, p := range n.peers {
+		wait := n.cfg.Lease
+		switch {
+		case p.ID == id && p.via.IsZero():
+			if p.Site == n.cfg.Site && p.Role == wire.RolePilot {
+				wait = n.cfg.Suspect
+			}
+		case p.via != id:
+			continue
+		}
+		if p.lostAt == 0 {
+			p.lostAt = now + wait
+			if n.lostAt == 0 || p.lostAt < n.lostAt {
+				n.lostAt = p.lostAt
+			}
+		}
+	}
+}
+
+// Gone tells that a peer's process is known to have ended, for instance
+// because this shell started it and saw its end. What it did is lost at once.
+func (n *Node) Gone(now time.Duration, id wire.NodeID, reason string) {
+	n.down(now, id, id, reason)
+	n.settle(now)
+}
+
+// Peers returns the nodes known to be part of the session, other than this
+// one, by identity. A pilot knows those it has links to.
+func (n *Node) Peers() []wire.Peer {
+	var list []wire.Peer
+	for _, p := range n.peers {
+		list = append(list, p.Peer)
+	}
+	if n.peers == nil {
+		for _, l := range n.order {
+			list = append(list, l.peer)
+		}
+	}
+	slices.SortFunc(list, func(a, b wire.Peer) int { return a.ID.Compare(b.ID) })
+	return list
+}
+
+// describe returns what is known of a node.
+func (n *Node) describe(id wire.NodeID) wire.Peer {
+	if p := n.peers[id]; p != nil {
+		return p.Peer
+	}
+	if l := n.links[id]; l != nil {
+		return l.peer
+	}
+	return wire.Peer{ID: id}
+}
+
+// up notes a peer that can be reached, over a link of its own (via zero) or
+// through a hub.
+func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
+	if n.peers == nil || p.ID == n.cfg.ID {
+		return
+	}
+	old := n.peers[p.ID]
+	if old == nil {
+		if len(n.peers) >= MaxKnown {
+			return
+		}
+		n.peers[p.ID] = &peer{Peer: p, via: via}
+		n.downs = slices.DeleteFunc(n.downs, func(id wire.NodeID) bool { return id == p.ID })
+		n.tell(news{p, false, from})
+		n.fx.Events = append(n.fx.Events, PeerUp{p})
+		return
+	}
+	if via.IsZero() && !old.via.IsZero() && old.lostAt == 0 {
+		via = old.via // a link through its hub, which serves it
+	}
+	again := old.lostAt != 0
+	changed := old.Peer != p
+	*old = peer{Peer: p, via: via}
+	if changed || again {
+		n.tell(news{p, false, from})
+	}
+}
+
+// down notes that a node is gone for good.
+func (n *Node) down(now time.Duration, id, from wire.NodeID, reason string) {
+	if id == n.cfg.ID {
+		return
+	}
+	known := n.peers[id]
+	if known != nil {
+		delete(n.peers, id)
+		n.fx.Events = append(n.fx.Events, PeerDown{known.Peer, reason})
+	}
+	if known != nil || !slices.Contains(n.downs, id) {
+		if len(n.downs) >= MaxDown {
+			n.downs = slices.Delete(n.downs, 0, 1)
+		}
+		n.downs = append(n.downs, id)
+		n.tell(news{wire.Peer{ID: id}, true, from})
+	}
+	for _, j := range n.primaries {
+		j.PilotDown(now, id, reason, &n.jx)
+		n.absorbJob(now, j)
+	}
+}
+
+func (n *Node) tell(x news) {
+	if n.cfg.Role == wire.RolePilot {
+		return
+	}
+	n.news = append(n.news, x)
+}
+
+// flushNews tells the other hubs and launchers what changed, and those pilots
+// that are the primary of a job who is gone.
+func (n *Node) flushNews() {
+	news := n.news
+	n.news, n.newsAt = nil, 0
+	for _, l := range n.order {
+		up := l.peer.Role != wire.RolePilot && n.cfg.Role == wire.RoleHub
+		if !up && !n.leads(l) {
+			continue
+		}
+		m := new(wire.PeersChanged)
+		for _, x := range news {
+			switch {
+			case x.from == l.peer.ID || x.peer.ID == l.peer.ID:
+			case x.down:
+				m.Down = append(m.Down, x.peer.ID)
+			case up:
+				m.Up = append(m.Up, x.peer)
+			}
+			if len(m.Up) == wire.MaxPeers || len(m.Down) == wire.MaxPeers {
+				n.send(l.peer.ID, m)
+				m = new(wire.PeersChanged)
+			}
+		}
+		if len(m.Up)+len(m.Down) > 0 {
+			n.send(l.peer.ID, m)
+		}
+	}
+}
+
+// leads reports whether the primary of an open job is at the other end of a link, or
+// may be behind it.
+func (n *Node) leads(l *link) bool {
+	for _, ad := range n.board.All() {
+		if ad.Primary == l.peer.ID || l.peer.Role != wire.RolePilot && ad.Primary != n.cfg.ID {
+			return true
+		}
+	}
+	return false
+}
+
+// receiveOverlay takes the messages of the overlay; false means that it is
+// another's.
+func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
+	id := l.peer.ID
+	above := l.peer.Role != wire.RolePilot
+	switch m := m.(type) {
+	case *wire.Hello:
+		if m.Version != wire.ProtocolVersion {
+			return true
+		}
+		l.peer.Offer, l.peer.Platform, l.peer.Name = m.Offer, m.Platform, m.Name
+		n.up(l.peer, wire.NodeID{}, id)
+		n.welcome(now, l)
+	case *wire.Welcome:
+		n.alive(now, l, m.Quiet)
+		if above {
+			n.changes(now, id, m.Peers, m.Down)
+		}
+		for _, ad := range m.Adverts {
+			n.post(now, id, ad)
+		}
+	case *wire.PeersChanged:
+		if above {
+			n.changes(now, id, m.Up, m.Down)
+		}
+	case *wire.Ping:
+		n.alive(now, l, m.Quiet)
+		n.send(id, &wire.Pong{Seq: m.Seq})
+	case *wire.Pong:
+	case *wire.Leave:
+		n.down(now, id, id, m.Reason)
+	case *wire.Tokens:
+		if l.peer.Role == wire.RoleLauncher && n.cfg.Role == wire.RoleHub {
+			n.fx.Tokens = append(n.fx.Tokens, m.Tokens)
+		}
+	case *wire.Retire:
+		if l.peer.Role == wire.RoleLauncher || l.peer.Role == wire.RoleHub && l.peer.Site == n.cfg.Site {
+			n.retire(now, id, m.Reason)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// alive takes a sign of life that another node had quiet ago.
+func (n *Node) alive(now time.Duration, l *link, quiet time.Duration) {
+	if l.peer.Role != wire.RolePilot {
+		n.life = max(n.life, now-quiet)
+	}
+}
+
+// changes takes what a hub or launcher tells of others.
+func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID) {
+	for _, p := range up {
+		if l := n.links[p.ID]; l == nil || l.peer.Role == wire.RolePilot {
+			n.up(p, from, from)
+		}
+	}
+	for _, id := range down {
+		if l := n.links[id]; l == nil || l.peer.Role == wire.RolePilot {
+			n.down(now, id, from, "its hub says that it is gone")
+		}
+	}
+}
+
+// welcome answers a Hello.
+func (n *Node) welcome(now time.Duration, l *link) {
+	m := &wire.Welcome{Adverts: n.board.Open(wire.MaxAdverts), Quiet: n.quiet(now)}
+	var more []wire.Peer
+	if l.peer.Role != wire.RolePilot && n.cfg.Role == wire.RoleHub {
+		m.Down = n.downs[:len(n.downs):len(n.downs)]
+		for _, p := range n.Peers() {
+			if p.ID != l.peer.ID && p.Role != wire.RoleLauncher && n.peers[p.ID].via != l.peer.ID && n.peers[p.ID].lostAt == 0 {
+				more = append(more, p)
+			}
+		}
+	}
+	k := min(len(more), wire.MaxPeers)
+	m.Peers, more = more[:k:k], more[k:]
+	m.Down = slices.Clone(m.Down)
+	n.send(l.peer.ID, m)
+	for part := range slices.Chunk(more, wire.MaxPeers) {
+		n.send(l.peer.ID, &wire.PeersChanged{Up: part})
+	}
+	if l.peer.Role == wire.RoleHub {
+		n.sendTokens(l.peer.ID, l.peer.Site)
+	}
+	if n.toRetire(l.peer.Site) {
+		n.sendRetire(now)
+	}
+}
+
+// post takes an advert, and passes on what is news.
+func (n *Node) post(now time.Duration, from wire.NodeID, ad *wire.Advert) {
+	if n.board.Post(now, ad) {
+		n.life = now // its primary lives
+		n.relay(from, ad)
+	}
+}
+
+// relay passes a flooded message on to all links but the one it came from.
+// Only a message of its own leaves a pilot.
+func (n *Node) relay(from wire.NodeID, m wire.Message) {
+	if n.cfg.Role == wire.RolePilot && from != n.cfg.ID {
+		return
+	}
+	for _, l := range n.order {
+		if l.peer.ID != from && !n.served(l) {
+			n.send(l.peer.ID, m)
+		}
+	}
+}
+
+// served reports whether what floods reaches a link's node through its hub.
+func (n *Node) served(l *link) bool {
+	if l.peer.Role != wire.RolePilot {
+		return false
+	}
+	p := n.peers[l.peer.ID]
+	return p != nil && !p.via.IsZero() && n.links[p.via] != nil
+}
+
+// tickOverlay lets time pass.
+func (n *Node) tickOverlay(now time.Duration) {
+	if n.newsAt != 0 && now >= n.newsAt {
+		n.flushNews()
+	}
+	if n.peers != nil && now >= n.pingAt {
+		n.pingAt = now + n.cfg.pingEvery()
+		n.ping(now)
+	}
+	if n.lostAt != 0 && now >= n.lostAt {
+		n.giveUp(now)
+	}
+	if n.retireAt != 0 && now >= n.retireAt {
+		n.sendRetire(now)
+	}
+	n.quiet(now)
+}
+
+// ping gives a sign of life to those that are served from here, and suspects
+// those that give none.
+func (n *Node) ping(now time.Duration) {
+	n.pings++
+	m := &wire.Ping{Seq: n.pings, Quiet: n.quiet(now)}
+	for _, l := range n.order {
+		if l.peer.Role == wire.RoleLauncher || n.served(l) {
+			continue
+		}
+		n.send(l.peer.ID, m)
+		if l.peer.Role == wire.RolePilot && l.peer.Site == n.cfg.Site && now-l.heard >= silences*n.cfg.Suspect {
+			if p := n.peers[l.peer.ID]; p != nil {
+				n.down(now, p.ID, p.ID, "it gives no sign of life")
+				l.silent = true
+			}
+		}
+	}
+}
+
+// giveUp takes the peers that did not come back in time for gone.
+func (n *Node) giveUp(now time.Duration) {
+	n.lostAt = 0
+	var gone []wire.NodeID
+	for id, p := range n.peers {
+		switch {
+		case p.lostAt == 0:
+		case now >= p.lostAt:
+			gone = append(gone, id)
+		case n.lostAt == 0 || p.lostAt < n.lostAt:
+			n.lostAt = p.lostAt
+		}
+	}
+	slices.SortFunc(gone, wire.NodeID.Compare)
+	for _, id := range gone {
+		n.down(now, id, id, "it cannot be reached")
+	}
+}
+
+// nextOverlay returns when tickOverlay is wanted.
+func (n *Node) nextOverlay(now time.Duration) time.Duration {
+	if len(n.news) > 0 && n.newsAt == 0 {
+		n.newsAt = now + newsPause
+	}
+	next := now + time.Hour
+	for _, t := range []time.Duration{n.newsAt, n.pingAt, n.lostAt, n.retireAt} {
+		if t != 0 {
+			next = min(next, t)
+		}
+	}
+	return next
+}
+
+// Admit sets the join tokens of a site; this node, a launcher, sends them to the
+// site's hubs, now and whenever one connects.
+func (n *Node) Admit(now time.Duration, site string, tokens []wire.Token) {
+	if n.tokens == nil {
+		n.tokens = make(map[string][]wire.Token)
+	}
+	n.tokens[site] = slices.Clone(tokens)
+	for _, l := range n.order {
+		if l.peer.Role == wire.RoleHub {
+			if l.peer.Site == site {
+				n.sendTokens(l.peer.ID, site)
+			}
+		}
+	}
+	n.settle(now)
+}
+
+func (n *Node) sendTokens(hub wire.NodeID, site string) {
+	if t, ok := n.tokens[site]; ok && n.cfg.Role == wire.RoleLauncher {
+		n.send(hub, &wire.Tokens{Tokens: t})
+	}
+}
+
+// Retire asks all hubs and pilots of a site to leave, now and whenever one
+// connects. Site "" means all sites. Only a launcher may.
+func (n *Node) Retire(now time.Duration, site, reason string) {
+	if n.cfg.Role != wire.RoleLauncher {
+		return
+	}
+	if n.retired == nil {
+		n.retired = make(map[string]string)
+	}
+	n.retired[site] = reason
+	n.sendRetire(now)
+	n.settle(now)
+}
+
+func (n *Node) toRetire(site string) bool {
+	_, one := n.retired[site]
+	_, all := n.retired[""]
+	return one || all
+}
+
+// sendRetire asks the hubs that are to go, which pass it on, and the pilots
+// without a hub.
+func (n *Node) sendRetire(now time.Duration) {
+	n.retireAt = 0
+	for _, l := range n.order {
+		if n.toRetire(l.peer.Site) && l.peer.Role != wire.RoleLauncher && !n.served(l) {
+			reason, ok := n.retired[l.peer.Site]
+			if !ok {
+				reason = n.retired[""]
+			}
+			n.send(l.peer.ID, &wire.Retire{Reason: reason})
+			n.retireAt = now + retireEvery
+		}
+	}
+}
