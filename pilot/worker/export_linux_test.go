@@ -24,3 +24,14 @@ func (y *Yard) GuardPIDs() []int {
 	}
 	return pids
 }
+
+// CgroupLimits reads limits from files that are given instead of the system's.
+func CgroupLimits(files map[string]string, self string) (cores float64, memory, used int64) {
+	l := cgroups(func(name string) ([]byte, error) {
+		if s, ok := files[name]; ok {
+			return []byte(s), nil
+		}
+		return nil, os.ErrNotExist
+	}, self)
+	return l.cores, l.memory, l.used
+}

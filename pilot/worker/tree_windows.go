@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -9,8 +8,6 @@ import (
 
 	"golang.org/x/sys/windows"
 )
-
-const hasModeBits = false
 
 // tree is a job object. It is killed with the last handle to it, that is with
 // this process at the latest.
@@ -47,20 +44,3 @@ func (t *tree) kill()      { windows.TerminateJobObject(t.job, 1) }
 func (t *tree) close()     { windows.CloseHandle(t.job) }
 
 func signalName(s syscall.Signal) string { return s.String() }
-
-// flock takes an exclusive lock without waiting.
-func flock(f *os.File) error {
-	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY,
-		0, 1, 0, new(windows.Overlapped))
-	if err == windows.ERROR_LOCK_VIOLATION {
-		return ErrInUse
-	}
-	if err != nil {
-		return os.NewSyscallError("LockFileEx", err)
-	}
-	return nil
-}
-
-// ownedByUs trusts the access list that Windows gives to what lies in a user's
-// own temporary directory.
-func ownedByUs(fs.FileInfo) (string, bool) { return "", true }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,9 +22,9 @@ type Rate struct {
 func (r Rate) Ratio() float64 { return r.Yard / r.Bare }
 
 // LaunchRate measures both rates on this machine with cfg.Slots in parallel
-// and n launches of /bin/true each way. The two take turns in short rounds, so
-// that other load on the machine meets both. The guards are started before the
-// clock.
+// and n launches of the program true each way. The two take turns in short
+// rounds, so that other load on the machine meets both, and the median round of
+// each counts. The guards are started before the clock.
 func LaunchRate(ctx context.Context, cfg Config, n int) (Rate, error) {
 	y, err := Open(cfg)
 	if err != nil {
@@ -35,7 +36,10 @@ func LaunchRate(ctx context.Context, cfg Config, n int) (Rate, error) {
 			return Rate{}, err
 		}
 	}
-	const program = "/bin/true"
+	program, err := exec.LookPath("true")
+	if err != nil {
+		return Rate{}, fmt.Errorf("measure launches: %w", err)
+	}
 	yard := func(slot, i int) error {
 		id := strconv.Itoa(slot) + "-" + strconv.Itoa(i)
 		sb, err := y.Sandbox(slot, id)
@@ -59,14 +63,14 @@ func LaunchRate(ctx context.Context, cfg Config, n int) (Rate, error) {
 	}
 	bare := func(int, int) error { return exec.CommandContext(ctx, program).Run() }
 
-	var yardTime, bareTime time.Duration
-	const round = 50 // launches of one slot
+	var yardTimes, bareTimes []time.Duration
+	const round = 25 // launches of one slot
 	done := 0
 	for done < n {
 		for _, way := range []struct {
 			f func(slot, i int) error
-			t *time.Duration
-		}{{bare, &bareTime}, {yard, &yardTime}} {
+			t *[]time.Duration
+		}{{bare, &bareTimes}, {yard, &yardTimes}} {
 			errs := make([]error, cfg.Slots)
 			var wg sync.WaitGroup
 			start := time.Now()
@@ -80,7 +84,7 @@ func LaunchRate(ctx context.Context, cfg Config, n int) (Rate, error) {
 				})
 			}
 			wg.Wait()
-			*way.t += time.Since(start)
+			*way.t = append(*way.t, time.Since(start))
 			for _, err := range errs {
 				if err != nil {
 					return Rate{}, fmt.Errorf("measure launches: %w", err)
@@ -89,5 +93,9 @@ func LaunchRate(ctx context.Context, cfg Config, n int) (Rate, error) {
 		}
 		done += round * cfg.Slots
 	}
-	return Rate{Yard: float64(done) / yardTime.Seconds(), Bare: float64(done) / bareTime.Seconds()}, nil
+	perSecond := func(times []time.Duration) float64 {
+		slices.Sort(times)
+		return float64(round*cfg.Slots) / times[len(times)/2].Seconds()
+	}
+	return Rate{Yard: perSecond(yardTimes), Bare: perSecond(bareTimes)}, nil
 }
