@@ -19,8 +19,8 @@ import (
 const (
 	maxControlLine   = 64 << 10
 	maxControlConns  = 64
-	controlPatience  = 10 * time.Second // for a request to come, for an answer to be taken
-	controlQuestions = 16               // questions of one redial
+	controlPatience  = 5 * time.Second // for a request to come, for an answer to be taken
+	controlQuestions = 16              // questions of one redial
 )
 
 // controlRequest is what a client says.
@@ -98,8 +98,8 @@ func ServeControl(run *RunDir, c Controls) (*ControlServer, error) {
 	return s, nil
 }
 
-// Close removes the socket and waits for answers under way, followers
-// excepted, who are to be ended by closing the run's journal first.
+// Close removes the socket and waits for answers under way. Who follows the
+// events goes on to do so until the run's state is closed.
 func (s *ControlServer) Close() error {
 	s.stop()
 	err := s.listener.Close()
@@ -110,7 +110,7 @@ func (s *ControlServer) Close() error {
 
 func (s *ControlServer) accept() {
 	for {
-		c, err := s.listener.Accept()
+		conn, err := s.listener.Accept()
 		if err != nil {
 			if s.ctx.Err() != nil {
 				return
@@ -125,12 +125,9 @@ func (s *ControlServer) accept() {
 		}
 		select {
 		case s.slots <- struct{}{}:
-			s.wg.Go(func() {
-				defer func() { <-s.slots }()
-				s.serve(c)
-			})
+			s.wg.Go(func() { s.serve(conn) })
 		default:
-			c.Close()
+			conn.Close()
 		}
 	}
 }
@@ -173,8 +170,16 @@ func (c *conversation) write(b []byte) error {
 func (s *ControlServer) serve(conn net.Conn) {
 	stop := context.AfterFunc(s.ctx, func() { conn.SetDeadline(time.Now().Add(time.Second)) })
 	defer stop()
-	defer conn.Close()
 	c := &conversation{conn: conn, in: bufio.NewReader(conn)}
+	finish := func(err error) {
+		done := controlReply{Type: "done"}
+		if err != nil {
+			done.Error = err.Error()
+		}
+		c.send(done) // nobody may be there to hear it
+		conn.Close()
+		<-s.slots
+	}
 	q, err := c.receive(controlPatience)
 	if err == nil && q.V != 1 {
 		err = fmt.Errorf("version %d is not known to this program", q.V)
@@ -185,7 +190,14 @@ func (s *ControlServer) serve(conn net.Conn) {
 			st := s.run.Journal.Status()
 			err = c.send(controlReply{Type: "status", Status: &st})
 		case "events":
-			err = s.events(c, q.Output)
+			f, before, ferr := s.run.Journal.follow(q.Output)
+			if err = ferr; err == nil {
+				s.run.followers.Go(func() {
+					defer s.run.Journal.unfollow(f)
+					finish(s.events(c, f, before))
+				})
+				return
+			}
 		case "cancel":
 			s.controls.Cancel(q.Now)
 		case "redial":
@@ -194,22 +206,12 @@ func (s *ControlServer) serve(conn net.Conn) {
 			err = fmt.Errorf("unknown request %q", q.Do)
 		}
 	}
-	done := controlReply{Type: "done"}
-	if err != nil {
-		done.Error = err.Error()
-	}
-	c.send(done) // nobody may be there to hear it
+	finish(err)
 }
 
-// events sends the history and then what happens, until the run ends or the client goes.
-func (s *ControlServer) events(c *conversation, output bool) error {
-	f, before, err := s.run.Journal.follow()
-	if err != nil {
-		return err
-	}
-	defer s.run.Journal.unfollow(f)
-	f.withOutput(output)
-
+// events sends the history, which are the first bytes of the events file, and
+// then what happens, until the run ends or the client goes.
+func (s *ControlServer) events(c *conversation, f *follower, before int64) error {
 	file, err := os.Open(filepath.Join(s.run.Path, eventsName))
 	if err != nil {
 		return err
@@ -234,7 +236,7 @@ func (s *ControlServer) events(c *conversation, output bool) error {
 	// The client sends nothing more: reading sees it go.
 	gone := make(chan struct{})
 	c.conn.SetReadDeadline(time.Time{})
-	s.wg.Go(func() {
+	s.run.followers.Go(func() {
 		defer close(gone)
 		io.Copy(io.Discard, c.in)
 	})

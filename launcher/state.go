@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -88,7 +89,8 @@ type RunDir struct {
 	Ledger  *Ledger
 	Journal *Journal
 
-	lock *os.File
+	lock      *os.File
+	followers sync.WaitGroup // those who follow the journal over the control socket
 }
 
 // Create makes the state of a new run, takes its lock and writes the head of
@@ -163,6 +165,7 @@ func (r *RunDir) Close() error {
 	var errs []error
 	if r.Journal != nil {
 		errs = append(errs, r.Journal.Close())
+		r.followers.Wait() // for the end to be told; each write is bounded
 	}
 	if r.Ledger != nil {
 		errs = append(errs, r.Ledger.Close())

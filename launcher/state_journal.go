@@ -122,15 +122,15 @@ func (j *Journal) Close() error {
 	return j.file.Close()
 }
 
-// follow returns a follower that gets every event from now on, and the number
-// of bytes of the file that came before.
-func (j *Journal) follow() (*follower, int64, error) {
+// follow returns a follower that gets every event from now on, output only if
+// wanted, and the number of bytes of the file that came before.
+func (j *Journal) follow(output bool) (*follower, int64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
 		return nil, 0, ErrNotRunning
 	}
-	f := &follower{ready: make(chan struct{}, 1)}
+	f := &follower{ready: make(chan struct{}, 1), mute: !output}
 	j.followers[f] = true
 	return f, j.size, nil
 }
@@ -166,13 +166,6 @@ func (f *follower) offer(line []byte, output bool) {
 		f.queue = append(f.queue, line...)
 	}
 	f.wake()
-}
-
-// withOutput says whether output is wanted.
-func (f *follower) withOutput(want bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.mute = !want
 }
 
 func (f *follower) end() {

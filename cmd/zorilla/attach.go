@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+func attachCommand(stdout, stderr *os.File) *cli.Command {
+	return &cli.Command{
+		Name:      "attach",
+		Usage:     "follow a run until it ends, and log in again to sites it lost",
+		UsageText: "[flags] RUN",
+		Description: `It shows what has happened and what happens, with what the workers write from now
+on, and ends with the run's exit status. Sites whose login broke are logged in
+to again; questions, such as for a passphrase, are asked here. Ctrl-C ends only
+the following: the run goes on.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "write events to standard output, one JSON object per line"},
+			&cli.BoolFlag{Name: "prefix", Usage: "write [RANK] before the workers' lines even if nobody watches"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "tell about problems only"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell about every worker and pilot"},
+		},
+		Action: func(c *cli.Context) error { return attach(c, stdout, stderr) },
+	}
+}
+
+func attach(c *cli.Context, stdout, stderr *os.File) error {
+	info, control, err := controlOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	st, err := control.Status(ctx)
+	if errors.Is(err, launcher.ErrNotRunning) {
+		return tellEnded(stderr, info, true)
+	}
+	if err != nil {
+		return err
+	}
+
+	screen := newScreen(stdout, stderr, !c.Bool("quiet"))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	printer := newPrinter(screen, printerOptions{
+		Workers: st.Workers,
+		JSON:    c.Bool("json"),
+		Prefix:  c.Bool("prefix"),
+		Quiet:   c.Bool("quiet"),
+		Verbose: c.Bool("verbose"),
+		Gone:    cancel,
+	})
+	asker := newAsker(screen)
+	screen.Start()
+	redialled := make(chan struct{})
+	go func() {
+		defer close(redialled)
+		if len(st.Detached()) == 0 {
+			return
+		}
+		if err := control.Redial(ctx, asker.Ask); err != nil && ctx.Err() == nil {
+			screen.Say("%v", err)
+		}
+	}()
+	var end *launcher.RunEnded
+	err = control.Events(ctx, true, func(e launcher.Event) {
+		if d, ok := e.Data.(launcher.RunEnded); ok {
+			end = &d
+		}
+		printer.Event(e)
+	}, func(pieces int64) {
+		screen.Say("%d pieces of output were not shown: too slow; they are in %s", pieces, shortPath(info.Begun.Out))
+	})
+	interrupted := ctx.Err() != nil
+	cancel()
+	asker.Close()
+	<-redialled
+	printer.Close()
+	screen.Close()
+	switch {
+	case end != nil:
+		return statusOf(end.Exit)
+	case interrupted:
+		screen.Say("run %s goes on", info.Begun.Run)
+		return exitStatus(launcher.ExitInterrupted)
+	case errors.Is(err, launcher.ErrNotRunning):
+		// It died, or ended just now.
+		if state, serr := openState(); serr == nil {
+			if now, rerr := state.Run(info.Begun.Run); rerr == nil {
+				info = now
+			}
+		}
+		return tellEnded(stderr, info, true)
+	}
+	return err
+}

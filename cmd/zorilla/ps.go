@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+func psCommand(stdout, stderr *os.File) *cli.Command {
+	return &cli.Command{
+		Name:  "ps",
+		Usage: "list runs: those that go on, those that ended, and those that left something behind",
+		Description: `A run is "running" while its launcher is, "dead" when its launcher ended without
+recording an end, and otherwise shown with its outcome. LEFT is the number of
+things that may still be at its sites; "zorilla gc" removes them. Runs that left
+nothing are forgotten after 30 days.`,
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			state, err := openState()
+			if err != nil {
+				return err
+			}
+			runs, err := state.Runs()
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "RUN\tSTATE\tAGE\tDONE\tRUNNING\tLEFT\tCOMMAND")
+			for _, r := range runs {
+				st := r.Status
+				left := len(r.Leftovers)
+				if r.Running {
+					left = 0 // in use
+					if now, err := statusNow(c.Context, state, r.Begun.Run); err == nil {
+						st = now
+					}
+				}
+				if r.Err != nil {
+					fmt.Fprintf(stderr, "zorilla: run %s: %v\n", r.Begun.Run, r.Err)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d/%d\t%d\t%d\t%s\n", r.Begun.Run, stateOf(r), since(r.Begun.Time, time.Now()),
+					st.Done, st.Workers, runningOf(r, st), left, cutTo(shellWords(r.Begun.Command), 60))
+			}
+			return w.Flush()
+		},
+	}
+}
+
+// statusNow asks a launcher, who may be busy, how its run does.
+func statusNow(ctx context.Context, s *launcher.State, run string) (launcher.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	control, err := s.Control(run)
+	if err != nil {
+		return launcher.Status{}, err
+	}
+	return control.Status(ctx)
+}
+
+// stateOf names the state of a run.
+func stateOf(r launcher.RunInfo) string {
+	switch {
+	case r.Running:
+		return "running"
+	case r.Ended:
+		return string(r.Status.Outcome)
+	}
+	return "dead"
+}
+
+// runningOf returns the number of workers of a run that are running.
+func runningOf(r launcher.RunInfo, st launcher.Status) int {
+	if !r.Running {
+		return 0
+	}
+	return st.Running
+}
