@@ -133,16 +133,23 @@ func start(ctx context.Context) (_ *Farm, err error) {
 }
 
 // keeperScript ends when the lifeline on its standard input does. It then ends
-// the processes in its network namespace, which is the client's, and removes
-// the directory.
+// the processes in its network namespace, which is the client's, and those that
+// are about to enter it by its path, and removes the directory. It looks for
+// the second kind first: they become the first kind and never the reverse.
 const keeperScript = `cat >/dev/null
-net=$(stat -Lc %i /proc/$$/ns/net)
+path=/proc/$$/ns/net
+net=$(stat -Lc %i "$path")
+ours() {
+	[ "$1" != $$ ] && { grep -qsF -e "--net=$path" "/proc/$1/cmdline" ||
+		[ "$(stat -Lc %i "/proc/$1/ns/net" 2>/dev/null)" = "$net" ]; }
+}
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	found=
-	for pid in $(stat -Lc '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | sed -n "s:^$net /proc/\([0-9]*\)/.*:\1:p"); do
-		if [ "$pid" != $$ ] && [ "$(stat -Lc %i "/proc/$pid/ns/net" 2>/dev/null)" = "$net" ]; then
-			kill -KILL "$pid" && found=yes
-		fi
+	for pid in $(
+		grep -lsF -e "--net=$path" /proc/[0-9]*/cmdline | sed 's:^/proc/\([0-9]*\)/.*:\1:'
+		stat -Lc '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | sed -n "s:^$net /proc/\([0-9]*\)/.*:\1:p"
+	); do
+		ours "$pid" && kill -KILL "$pid" && found=yes
 	done
 	[ "$found" ] || break
 done
@@ -232,7 +239,8 @@ func (f *Farm) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 // except to OpenSSH with -F and [Farm.SSHConfig]. What still runs when the
 // farm ends is killed.
 func (f *Farm) Command(ctx context.Context, argv ...string) *exec.Cmd {
-	args := append([]string{"--net=" + descriptorPath(f.client), "--"}, argv...)
+	// The keeper's path for its namespace: it knows who uses that.
+	args := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", f.keeper.Process.Pid), "--"}, argv...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
 	cmd.WaitDelay = 5 * time.Second
 	return cmd

@@ -116,7 +116,7 @@ func TestOpenSSH(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, errs, err := openssh(within(t, 20*time.Second), f, h.Name, "hostname; id -un; java -version 2>&1 | head -1")
+			out, errs, err := openssh(within(t, 20*time.Second), f, h.Name, "hostname; id -un; java -XX:-UsePerfData -version 2>&1 | head -1")
 			if err != nil {
 				t.Fatalf("ssh: %v\n%s", err, errs)
 			}
