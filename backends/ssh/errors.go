@@ -57,7 +57,7 @@ func dialError(ctx context.Context, e endpoint, err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsNotFound {
 			return problem(gat.NotFound, "check the spelling of the host's name",
-				fmt.Errorf("the name %s does not resolve: %w", e.host, err))
+				fmt.Errorf("%s: the name %s does not resolve: %w", at, e.host, err))
 		}
 		return problem(gat.Transient, "the name server did not answer", fmt.Errorf("%s: %w", at, err))
 	}

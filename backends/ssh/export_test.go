@@ -1,0 +1,15 @@
+package ssh
+
+import "io"
+
+// AwaitFrame is awaitFrame, for the fuzzer.
+func AwaitFrame(r io.Reader, n string) (string, io.Reader, error) {
+	word, rest, _, err := awaitFrame(r, nonce(n))
+	return word, rest, err
+}
+
+// Limits of frames.
+const (
+	MaxNoise = maxNoise
+	MaxWord  = maxWord
+)
