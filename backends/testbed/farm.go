@@ -65,7 +65,7 @@ func (f *Farm) Hosts() []*Host {
 }
 
 // SSH starts a farm for one test and closes it when the test ends. It skips
-// or fails the test as [Require] does. Starting takes about a second; tests
+// or fails the test as [Require] does. Starting takes a fraction of a second; tests
 // that neither kill nor cut hosts had better use [Shared].
 func SSH(t testing.TB) *Farm {
 	t.Helper()

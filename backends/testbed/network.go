@@ -75,17 +75,17 @@ func (f *Farm) layOut(s subnet) {
 
 // makeNetworks makes all network namespaces, still unconnected.
 func (f *Farm) makeNetworks() error {
-	make := func(ns **os.File) func() error {
+	into := func(ns **os.File) func() error {
 		return func() (err error) {
 			*ns, err = newNetwork()
 			return err
 		}
 	}
 	var g errgroup.Group
-	g.Go(make(&f.switches))
-	g.Go(make(&f.client))
+	g.Go(into(&f.switches))
+	g.Go(into(&f.client))
 	for _, h := range f.Hosts() {
-		g.Go(make(&h.net))
+		g.Go(into(&h.net))
 	}
 	return g.Wait()
 }
