@@ -24,17 +24,17 @@ type carrier struct {
 	gone   chan struct{} // closed when the carrier has ended
 
 	// Guarded by the endpoint's mutex.
-	peer  Peer
-	bulk  bool
-	index int // order of arrival
+	peer Peer
+	bulk bool
 
 	once   sync.Once
 	reason error
 	setups chan struct{}
 }
 
-// startCarrier begins to multiplex and to accept streams.
-func (e *Endpoint) startCarrier(conn net.Conn, kind CarrierKind, client bool, window uint32) (*carrier, error) {
+// startCarrier begins to multiplex and to accept streams. The peer is nil where
+// it has not been proven yet.
+func (e *Endpoint) startCarrier(conn net.Conn, kind CarrierKind, client bool, window uint32, peer *Peer) (*carrier, error) {
 	m, err := newMux(conn, client, window)
 	if err != nil {
 		return nil, err
@@ -48,9 +48,18 @@ func (e *Endpoint) startCarrier(conn net.Conn, kind CarrierKind, client bool, wi
 		return nil, ErrClosed
 	}
 	e.carriers[c] = struct{}{}
-	e.wg.Go(c.acceptLoop)
 	e.wg.Go(c.watch)
 	e.mu.Unlock()
+	if peer != nil {
+		if err := e.know(c, *peer, false); err != nil {
+			c.close(err)
+			return nil, err
+		}
+	}
+	if !e.spawn(c.acceptLoop) { // after the peer is known, or its first streams would be a stranger's
+		c.close(ErrClosed)
+		return nil, ErrClosed
+	}
 	return c, nil
 }
 

@@ -108,6 +108,7 @@ func joinOver(ctx context.Context, raw net.Conn, req JoinRequest) (*Identity, *S
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the answer: %w", err)
 	}
+	_, _ = io.Copy(io.Discard, c) // the signer ends first
 	_ = c.CloseWrite()
 	a, ok := got.(*wire.Admitted)
 	if !ok {

@@ -116,7 +116,7 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 		if err := checkOwner(conn); err != nil {
 			return err
 		}
-		_, err := e.startCarrier(conn, Local, false, localWindow)
+		_, err := e.startCarrier(conn, Local, false, localWindow, nil)
 		return err
 	}
 	tuneTCP(conn)
@@ -148,29 +148,14 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 		return err
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return e.startSecured(c, p, false, time.Since(start), nil)
-}
-
-// startSecured starts a carrier whose TLS session has proven the peer.
-func (e *Endpoint) startSecured(c *tls.Conn, p Peer, client bool, rtt time.Duration, out **carrier) error {
-	carrier, err := e.startCarrier(c, TCP, client, windowFor(rtt))
-	if err != nil {
-		return err
-	}
-	if err := e.know(carrier, p, false); err != nil {
-		carrier.close(err)
-		return err
-	}
-	if out != nil {
-		*out = carrier
-	}
-	return nil
+	_, err = e.startCarrier(c, TCP, false, windowFor(time.Since(start)), &p)
+	return err
 }
 
 // dialCarrier starts a carrier as the end that has dialled.
 func (e *Endpoint) dialCarrier(ctx context.Context, conn net.Conn, kind CarrierKind, id *Identity) (*carrier, error) {
 	if kind == Local {
-		return e.startCarrier(conn, Local, true, localWindow)
+		return e.startCarrier(conn, Local, true, localWindow, nil)
 	}
 	tuneTCP(conn)
 	start := time.Now()
@@ -182,9 +167,7 @@ func (e *Endpoint) dialCarrier(ctx context.Context, conn net.Conn, kind CarrierK
 	if err != nil {
 		return nil, err
 	}
-	var out *carrier
-	err = e.startSecured(c, p, true, time.Since(start), &out)
-	return out, err
+	return e.startCarrier(c, TCP, true, windowFor(time.Since(start)), &p)
 }
 
 func (id *Identity) carrierConfig() *tls.Config {
