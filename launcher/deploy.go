@@ -34,18 +34,12 @@ func (r *siteRun) deployLocal(ctx context.Context) error {
 	r.state("starting")
 	h := &host{name: r.site.Name, gat: r.gat}
 	h.Host, _ = os.Hostname()
-	binary, argv0, err := r.s.pilots.Local(ctx)
+	err := r.localScratch(h)
 	if err != nil {
 		return err
 	}
-	if err := r.localScratch(h); err != nil {
+	if h.binary, err = r.s.pilots.Local(h.sessionDir(r.s.id)); err != nil {
 		return err
-	}
-	dir := h.sessionDir(r.s.id)
-	// A program plays the pilot when its name says so.
-	h.binary = filepath.Join(dir, argv0)
-	if err := os.Symlink(binary, h.binary); err != nil {
-		return fmt.Errorf("site %s: %w", r.site.Name, err)
 	}
 	if err := r.useTokens(ctx, h); err != nil {
 		return err

@@ -214,7 +214,5 @@ func (o *outputs) lost(node wire.NodeID) {
 }
 
 func (o *outputs) close() {
-	if err := o.sink.Close(); err != nil {
-		o.s.events.emit(Warned{Text: "writing output: " + err.Error()})
-	}
+	o.sink.Close()
 }
