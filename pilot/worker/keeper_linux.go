@@ -55,15 +55,18 @@ type link struct {
 	g       *guard
 	seq     uint64
 	started chan error // capacity 1
+	grow    *time.Timer
 }
 
 // A pipe of the default 64 KiB makes a fast writer wait for every reader's
 // wake-up. What one user may have in pipes is limited, though: 64 MiB by
-// default, after which new ones get a single page.
+// default, after which new ones get a single page. So pipes grow only for a
+// worker that lives a little, and that keeps short ones quick.
 const (
 	pipeSize   = 1 << 20
 	pipeMin    = 64 << 10
 	pipeBudget = 32 << 20
+	pipeAge    = 20 * time.Millisecond
 )
 
 func newKeeper(y *Yard) (*keeper, error) {
@@ -191,6 +194,11 @@ func (k *keeper) launch(ctx context.Context, p *Process, program, dir string) er
 	defer timer.Stop()
 	select {
 	case err := <-p.link.started:
+		if err == nil {
+			p.link.mu.Lock()
+			p.link.grow = time.AfterFunc(pipeAge, func() { k.grow(p) })
+			p.link.mu.Unlock()
+		}
 		return err
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -210,9 +218,23 @@ func (k *keeper) pipe(name string) (*os.File, int, error) {
 	if err := unix.Pipe2(fd[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, -1, fmt.Errorf("make %s pipe: %w", name, err)
 	}
-	unix.FcntlInt(uintptr(fd[1]), unix.F_SETFL, 0)               //nolint:errcheck // cannot fail on a descriptor of ours
-	unix.FcntlInt(uintptr(fd[1]), unix.F_SETPIPE_SZ, k.pipeSize) //nolint:errcheck // a small pipe works, more slowly
+	unix.FcntlInt(uintptr(fd[1]), unix.F_SETFL, 0) //nolint:errcheck // cannot fail on a descriptor of ours
 	return os.NewFile(uintptr(fd[0]), name), fd[1], nil
+}
+
+// grow gives a worker that still runs bigger pipes.
+func (k *keeper) grow(p *Process) {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	for _, f := range []*os.File{p.Stdout, p.Stderr} {
+		if rc, err := f.SyscallConn(); err == nil {
+			// A small pipe works too, more slowly; and f may be closed by now.
+			rc.Control(func(fd uintptr) { unix.FcntlInt(fd, unix.F_SETPIPE_SZ, k.pipeSize) }) //nolint:errcheck // as above
+		}
+	}
 }
 
 // send gives the launch to the slot's guard, or to its successor when the guard
@@ -377,6 +399,11 @@ func (g *guard) handle(kind frameKind, f *fields) error {
 			return f.err
 		}
 		g.ended()
+		p.link.mu.Lock()
+		if p.link.grow != nil {
+			p.link.grow.Stop()
+		}
+		p.link.mu.Unlock()
 		p.finish(e.exit())
 		return nil
 	}
