@@ -2,7 +2,6 @@ package launcher
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,11 +86,8 @@ type entry struct {
 	Begun *Begun    `json:"begun,omitempty"`
 }
 
-// Limits of a ledger.
-const (
-	maxLedger      = 256 << 20 // bytes that are read
-	maxLedgerEntry = 1 << 20   // bytes of one line
-)
+// maxLedgerEntry is the longest line of a ledger, in bytes.
+const maxLedgerEntry = 1 << 20
 
 // Ledger is the append-only record of all that a run makes anywhere. Each entry
 // is on its way to the disk in one write before the thing is made, so that a
@@ -113,10 +109,10 @@ func OpenLedger(path string) (*Ledger, error) {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l := &Ledger{file: f}
-	torn, err := l.replay(f)
-	if err == nil && torn {
-		// End the torn line, so that what follows can be read.
-		_, err = f.WriteString("\n")
+	whole, err := l.replay(f)
+	if err == nil {
+		// A line that was cut off belongs to a Make that never returned.
+		err = f.Truncate(whole)
 	}
 	if err != nil {
 		f.Close()
@@ -140,28 +136,24 @@ func ReadLedger(path string) (*Ledger, error) {
 	return l, nil
 }
 
-// replay reads all entries. It reports whether the last line was torn.
-func (l *Ledger) replay(r io.Reader) (torn bool, err error) {
-	br := bufio.NewReader(io.LimitReader(r, maxLedger))
+// replay reads all entries. It returns the number of bytes of whole lines.
+func (l *Ledger) replay(r io.Reader) (whole int64, err error) {
+	br := bufio.NewReader(r)
 	for n := 1; ; n++ {
-		line, err := br.ReadBytes('\n')
+		line, err := readLine(br, maxLedgerEntry)
 		if err == io.EOF {
-			return len(line) > 0, nil
+			return whole, nil
 		}
 		if err != nil {
-			return false, err
+			return 0, fmt.Errorf("line %d: %w", n, err)
 		}
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] != '{' {
-			continue
-		}
+		whole += int64(len(line)) + 1
 		var e entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			// A line that was torn by a crash and ended by the next launcher.
-			continue
+			return 0, fmt.Errorf("line %d: %w", n, err)
 		}
 		if e.V != 1 {
-			return false, fmt.Errorf("line %d: version %d is not known to this program", n, e.V)
+			return 0, fmt.Errorf("line %d: version %d is not known to this program", n, e.V)
 		}
 		l.apply(e)
 	}

@@ -80,7 +80,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	var days float64
 	if head, tail, ok := strings.Cut(t, "d"); ok {
 		var err error
-		if days, err = strconv.ParseFloat(head, 64); err != nil || days > 36500 {
+		if days, err = strconv.ParseFloat(head, 64); err != nil || !(days <= 36500) { // NaN too
 			return 0, wrong
 		}
 		t = tail

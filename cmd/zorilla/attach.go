@@ -22,10 +22,10 @@ on, and ends with the run's exit status. Sites whose login broke are logged in
 to again; questions, such as for a passphrase, are asked here. Ctrl-C ends only
 the following: the run goes on.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "json", Usage: "write events to standard output, one JSON object per line"},
-			&cli.BoolFlag{Name: "prefix", Usage: "write [RANK] before the workers' lines even if nobody watches"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "tell about problems only"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell about every worker and pilot"},
+			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "write events to standard output, one JSON object per line"},
+			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the workers' lines even if nobody watches"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, DisableDefaultText: true, Usage: "tell about problems only"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "tell about every worker and pilot"},
 		},
 		Action: func(c *cli.Context) error { return attach(c, stdout, stderr) },
 	}

@@ -20,7 +20,7 @@ func cancelCommand(stderr *os.File) *cli.Command {
 		Description: `It does what Ctrl-C does where the run was started: the workers are stopped, their
 files collected, the sites cleaned up. It does not wait for that.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "now", Usage: "only clean up"},
+			&cli.BoolFlag{Name: "now", DisableDefaultText: true, Usage: "only clean up"},
 		},
 		Action: func(c *cli.Context) error {
 			info, control, err := controlOf(c)

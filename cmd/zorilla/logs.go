@@ -25,7 +25,7 @@ func logsCommand(stdout, stderr *os.File) *cli.Command {
 worker after the other. It is read from the run's output directory. To see what
 workers write as they write it: zorilla attach RUN.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "prefix", Usage: "write [RANK] before the lines even if nobody watches"},
+			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the lines even if nobody watches"},
 		},
 		Action: func(c *cli.Context) error {
 			if n := c.NArg(); n < 1 || n > 2 {

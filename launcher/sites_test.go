@@ -1,0 +1,262 @@
+package launcher_test
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+// checkURL knows two schemes and refuses ports, as a backend might.
+func checkURL(u *url.URL) error {
+	switch {
+	case u.Scheme != "local" && u.Scheme != "ssh":
+		return fmt.Errorf("%q has the unknown scheme %q; known are local, ssh", u.Redacted(), u.Scheme)
+	case u.Port() == "0":
+		return errors.New("port 0: want 1 to 65535")
+	}
+	return nil
+}
+
+func TestParseSites(t *testing.T) {
+	got, err := launcher.ParseSites("sites.toml", []byte(`
+[defaults]
+lease = "5m"
+setup = "module load java"
+
+[site.das]
+urls = ["ssh://me@fs0", "ssh://me@fs1:2222"]
+hosts = ["node[09-11]", "r[1-2]n[1,3]", "me@x:22"]
+slots = 4
+cores = 8
+memory = "16GB"
+disk = "1.5TiB"
+walltime = "1h30m"
+idle = "0s"
+after = "2m"
+scratch = "/scratch/me/"
+keep = true
+hub = "none"
+lease = "1d"
+setup = ["a", """b
+c"""]
+
+[site.here]
+url = "local:"
+`), checkURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parse := func(s string) *url.URL {
+		u, err := url.Parse(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	want := []*launcher.Site{
+		{
+			Name:  "das",
+			URLs:  []*url.URL{parse("ssh://me@fs0"), parse("ssh://me@fs1:2222")},
+			Hosts: []string{"node09", "node10", "node11", "r1n1", "r1n3", "r2n1", "r2n3", "me@x:22"},
+			Slots: 4, Cores: 8, Memory: 16e9, Disk: 3 << 39,
+			Walltime: 90 * time.Minute, After: 2 * time.Minute, Lease: 24 * time.Hour,
+			Scratch: "/scratch/me", Keep: true, NoHub: true,
+			Setup: []string{"a", "b", "c"},
+			File:  "sites.toml", Line: 6,
+		},
+		{
+			Name: "here", URLs: []*url.URL{parse("local:")},
+			Lease: 5 * time.Minute, Setup: []string{"module load java"},
+			File: "sites.toml", Line: 23,
+		},
+	}
+	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b *url.URL) bool { return a.String() == b.String() })); d != "" {
+		t.Errorf("sites (-want +got):\n%s", d)
+	}
+	if n := got[0].PilotCount(); n != 8 {
+		t.Errorf("PilotCount = %d, want 8: one for each host", n)
+	}
+	if got[0].Local() || !got[1].Local() {
+		t.Error("only the second site is this machine")
+	}
+}
+
+func TestParseSitesErrors(t *testing.T) {
+	const ok = "[site.a]\nurl = \"local:\"\n"
+	for _, tt := range []struct{ name, file, want string }{
+		{"empty", "", `sites.toml: no site; write for example`},
+		{"not TOML", "[site.a\n", `sites.toml:1:8: not TOML: expected`},
+		{"binary", "\x7fELF\x02", `sites.toml:1:1: not TOML: `},
+		{"duplicate site", ok + "\n" + ok, `sites.toml:4:2: table a already exists; every site needs a name of its own, every key comes once`},
+		{"duplicate key", ok + "slots = 1\nslots = 2\n", `sites.toml:4:1: key slots is already defined; every site needs a name of its own, every key comes once`},
+		{"unknown key", ok + "slts = 4\n", `sites.toml:3: site "a": unknown key "slts"; did you mean "slots"?`},
+		{"swapped letters", ok + "mmeory = \"1GB\"\n", `sites.toml:3: site "a": unknown key "mmeory"; did you mean "memory"?`},
+		{"key like no other", ok + "wibble = 4\n", `sites.toml:3: site "a": unknown key "wibble"; known are after, cores, disk, `},
+		{"unknown table", ok + "[sites.b]\n", `sites.toml:3: unknown key "sites"; did you mean "site"?`},
+		{"stray key", "url = \"local:\"\n" + ok, `sites.toml:1: unknown key "url"; want [defaults] and [site.NAME] tables`},
+		{"key for later", ok + "queue = \"short\"\n", `sites.toml:3: site "a": "queue" is for sites with a queueing system; local: and ssh:// sites have no queue`},
+		{"gpus", ok + "gpus = 1\n", `site "a": "gpus" is not supported by local: and ssh:// sites`},
+		{"name with space", "[site.\"a b\"]\nurl = \"local:\"\n", `sites.toml:1: site name "a b": want 1 to 32 of a-z, 0-9 and -`},
+		{"upper case", "[site.DAS]\nurl = \"local:\"\n", `sites.toml:1: site name "DAS": want`},
+		{"long name", "[site." + strings.Repeat("a", 33) + "]\nurl = \"local:\"\n", `want 1 to 32`},
+		{"site without name", "[site]\nurl = \"local:\"\n", `sites.toml:2: "url" is not a table; write [site.NAME] above the keys of a site`},
+		{"no url", "[site.a]\nslots = 1\n", `sites.toml:1: site "a": no "url"; write for example url = "ssh://me@head.example.org"`},
+		{"both urls", ok + "urls = [\"local:\"]\n", `sites.toml:3: site "a": both "url" and "urls"; keep one of them`},
+		{"unknown scheme", "[site.a]\nurl = \"shh://me@h\"\n", `sites.toml:2: site "a": url: "shh://me@h" has the unknown scheme "shh"; known are local, ssh`},
+		{"backend's complaint", "[site.a]\nurls = [\n\"ssh://me@h\",\n\"ssh://me@h:0\"]\n", `sites.toml:4: site "a": urls: port 0: want 1 to 65535`},
+		{"no scheme", "[site.a]\nurl = \"me@h\"\n", `sites.toml:2: site "a": url: "me@h" has no scheme; write for example "ssh://me@h"`},
+		{"not a URL", "[site.a]\nurl = \"ssh://me:secret@h:x\"\n", `sites.toml:2: site "a": url: not a URL; write for example ssh://me@head.example.org`},
+		{"url not text", "[site.a]\nurl = 3\n", `sites.toml:2: site "a": url: is a number, want text in quotes; write url = "ssh://me@head.example.org"`},
+		{"list item", "[site.a]\nurls = [\"local:\",\n 7]\n", `sites.toml:3: site "a": urls: item 2 is a number, want text in quotes`},
+		{"no unit", ok + "memory = \"4\"\n", `sites.toml:3: site "a": memory: "4" has no unit; write "4MB", "4GB" or another of`},
+		{"size without quotes", ok + "memory = 4\n", `sites.toml:3: site "a": memory: is a number, want text in quotes; write memory = "4GB"`},
+		{"unknown unit", ok + "disk = \"4gigs\"\n", `disk: "4gigs" has the unknown unit "gigs"; known are B, kB`},
+		{"tiny memory", ok + "memory = \"4kB\"\n", `memory: "4kB" is less than 1 MiB`},
+		{"time without unit", ok + "walltime = \"90\"\n", `walltime: "90" has no unit; write "90m" for minutes`},
+		{"bad time", ok + "walltime = \"1:30\"\n", `walltime: "1:30" is not a time; write a number and a unit, such as "90m", "1h30m" or "2d"`},
+		{"negative time", ok + "after = \"-2m\"\n", `after: "-2m" is not a time`},
+		{"short lease", ok + "lease = \"1s\"\n", `lease: "1s" is too short; want at least 10s`},
+		{"zero slots", ok + "slots = 0\n", `slots: 0 is out of range; want 1 to 4096`},
+		{"many slots", ok + "slots = 4097\n", `slots: 4097 is out of range`},
+		{"fraction", ok + "pilots = 1.5\n", `pilots: is a fraction, want a whole number without quotes; write pilots = 4`},
+		{"more slots than cores", ok + "slots = 4\ncores = 2\n", `sites.toml:3: site "a": 4 slots on 2 cores`},
+		{"keep in quotes", ok + "keep = \"yes\"\n", `keep: is text; write keep = true or keep = false`},
+		{"hub", ok + "hub = \"maybe\"\n", `hub: "maybe" is unknown; write hub = "auto" (the default) or hub = "none"`},
+		{"relative scratch", ok + "scratch = \"$TMPDIR\"\n", `scratch: "$TMPDIR": want an absolute path other than /; variables are not expanded`},
+		{"root as scratch", ok + "scratch = \"//\"\n", `scratch: "//": want an absolute path other than /`},
+		{"local with hosts", ok + "hosts = [\"x\"]\n", `sites.toml:3: site "a": "hosts" are reached through a site's host; a "local:" site has none`},
+		{"open range", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"n[1-4\"]\n", `hosts: "n[1-4" has "[" without "]"; write for example "n[1-16]"`},
+		{"backward range", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"n[4-1]\"]\n", `hosts: "n[4-1]": the range "4-1" runs backwards`},
+		{"giant range", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"n[1-4000]\", \"m[1-999999999]\"]\n", `hosts: "m[1-999999999]" stands for more than 96 hosts`},
+		{"many ranges", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"n[1-99]m[1-99]\"]\n", `stands for more than`},
+		{"same host", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"n1\", \"n[1-2]\"]\n", `hosts: "n1" comes twice`},
+		{"bad host", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"-oProxyCommand=x\"]\n", `hosts: "-oProxyCommand=x" is not a host`},
+		{"host port", "[site.a]\nurl = \"ssh://h\"\nhosts = [\"n:99999\"]\n", `hosts: "n:99999" has the port "99999", want 1 to 65535`},
+		{"fewer pilots than hosts", "[site.a]\nurl = \"ssh://h\"\npilots = 1\nhosts = [\"n[1-2]\"]\n", `1 pilots for 2 hosts`},
+		{"local among others", "[site.a]\nurls = [\"ssh://h\", \"local:\"]\n", `"local:" is this machine and the others are not; make two sites of them`},
+		{"url in defaults", "[defaults]\nurl = \"local:\"\n" + ok, `sites.toml:2: "url" belongs to a site; write it under [site.NAME]`},
+		{"defaults not a table", "defaults = 1\n" + ok, `sites.toml:1: "defaults" is a table; write [defaults]`},
+		{"inline", "site.a = {url = \"local:\", slots = \"x\"}\n", `sites.toml:1: site "a": slots: is text, want a whole number`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sites, err := launcher.ParseSites("sites.toml", []byte(tt.file), checkURL)
+			if err == nil {
+				t.Fatalf("no error but %d sites from:\n%s", len(sites), tt.file)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got\n  %v\nwant\n  %s\nfrom:\n%s", err, tt.want, tt.file)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error tells a password: %v", err)
+			}
+			if _, ok := errors.AsType[*launcher.FileError](err); !ok {
+				t.Errorf("error %T is no FileError", err)
+			}
+		})
+	}
+}
+
+// All that is wrong is reported at once, in the order of the lines.
+func TestParseSitesReportsAll(t *testing.T) {
+	_, err := launcher.ParseSites("f", []byte("[site.b]\nslts = 1\nmemory = \"x\"\n[site.a]\nurl = \"local:\"\nkeep = 1\n"), checkURL)
+	want := strings.Join([]string{
+		`f:1: site "b": no "url"; write for example url = "ssh://me@head.example.org"`,
+		`f:2: site "b": unknown key "slts"; did you mean "slots"?`,
+		`f:3: site "b": memory: "x" is not a size; write a number and a unit, such as "512MiB" or "4GB"`,
+		`f:6: site "a": keep: is a number; write keep = true or keep = false`,
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func FuzzParseSites(f *testing.F) {
+	f.Add([]byte("[site.a]\nurls = [\"ssh://me@h\"]\nhosts = [\"n[01-16]\"]\n[defaults]\nlease = \"1d\"\n"))
+	f.Add([]byte("site.a = {url = \"local:\", setup = [\"x\", 1]}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sites, err := launcher.ParseSites("f", data, nil)
+		if err == nil && len(sites) == 0 {
+			t.Error("neither sites nor an error")
+		}
+		for _, s := range sites {
+			if len(s.URLs) == 0 || len(s.Hosts) > launcher.MaxHosts || s.Lease < 0 || s.Memory < 0 {
+				t.Errorf("invalid site accepted: %+v", s)
+			}
+		}
+	})
+}
+
+func TestReadSites(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct{ path, want string }{
+		{filepath.Join(dir, "none.toml"), "none.toml: no such sites file"},
+		{dir, dir + ": is a directory, want a sites file such as"},
+	} {
+		_, err := launcher.ReadSites(tt.path, nil)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("ReadSites(%q) = %v, want %s", tt.path, err, tt.want)
+		}
+	}
+	big := filepath.Join(dir, "big.toml")
+	if err := os.WriteFile(big, make([]byte, launcher.MaxSitesFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := launcher.ReadSites(big, nil); err == nil || !strings.Contains(err.Error(), "is larger than") {
+		t.Errorf("too large a file: %v", err)
+	}
+}
+
+func TestFindSites(t *testing.T) {
+	dir, config := t.TempDir(), t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("XDG_CONFIG_HOME", config)
+	t.Setenv("HOME", config)
+	if p, ok := launcher.FindSites(""); ok {
+		t.Errorf("found %q where there is none", p)
+	}
+	if p, ok := launcher.FindSites("x.toml"); !ok || p != "x.toml" {
+		t.Errorf("the flag was not taken: %q, %v", p, ok)
+	}
+	user, err := os.UserConfigDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(path string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := filepath.Join(user, "zorilla", "sites.toml")
+	write(own)
+	if p, ok := launcher.FindSites(""); !ok || p != own {
+		t.Errorf("got %q, %v; want the user's file %q", p, ok, own)
+	}
+	write("sites.toml")
+	if p, ok := launcher.FindSites(""); !ok || p != "sites.toml" {
+		t.Errorf("got %q, %v; want ./sites.toml before the user's", p, ok)
+	}
+}
+
+func TestSelectSites(t *testing.T) {
+	sites := []*launcher.Site{{Name: "a"}, {Name: "bee"}, {Name: "c"}}
+	got, err := launcher.SelectSites(sites, []string{"c", "a"})
+	if err != nil || len(got) != 2 || got[0].Name != "a" || got[1].Name != "c" {
+		t.Errorf("selected %v, %v", got, err)
+	}
+	if _, err := launcher.SelectSites(sites, []string{"bea"}); err == nil || err.Error() != `no site "bea"; did you mean "bee"?; there is a, bee, c` {
+		t.Errorf("unknown site: %v", err)
+	}
+}
