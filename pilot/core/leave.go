@@ -83,9 +83,15 @@ func (n *Node) retire(now time.Duration, from wire.NodeID, reason string) {
 	n.drain(now, reason, 0, 0)
 }
 
-// mate reports whether a link's node is of this hub's site and goes with it.
+// mate reports whether a link's node is of this hub's site and retires with it.
 func (n *Node) mate(l *link) bool {
-	return l.peer.Site == n.cfg.Site && l.peer.Role != wire.RoleLauncher && l.peer.ID != n.exit.by
+	return l.peer.Site == n.cfg.Site && l.peer.Role != wire.RoleLauncher
+}
+
+// waited reports whether a hub that retires lets a link's node go first: its
+// site's, and hubs that may be reached through this one only.
+func (n *Node) waited(l *link) bool {
+	return l.peer.ID != n.exit.by && (n.mate(l) || l.peer.Role == wire.RoleHub)
 }
 
 // rest follows the lease and, for pilots, idleness.
@@ -134,7 +140,7 @@ func (n *Node) tickLeaving(now time.Duration) {
 	if len(n.crews) > 0 && now < x.giveUp {
 		return
 	}
-	if now < x.waitTo && slices.ContainsFunc(n.order, n.mate) {
+	if now < x.waitTo && slices.ContainsFunc(n.order, n.waited) {
 		return
 	}
 	for _, l := range n.order {

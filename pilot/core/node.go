@@ -42,7 +42,7 @@ type Config struct {
 	// that it takes jobs of any kind and sees.
 	Runtimes []string
 
-	Seed uint64 // of the jitter of repeats; any number
+	Seed uint64 // keeps nodes from doing the same things at the same time; any number
 }
 
 // The effects that belong to jobs.

@@ -16,7 +16,8 @@ const (
 
 	newsPause   = 50 * time.Millisecond // to gather changes into one message
 	retireEvery = 2 * time.Second
-	silences    = 3 // of the time of suspicion, on a link that is up
+	helloEvery  = 2 * time.Second // until it is answered
+	silences    = 3               // of the time of suspicion, on a link that is up
 )
 
 // overlay is what a node knows of others.
@@ -31,6 +32,7 @@ type overlay struct {
 	life     time.Duration // the latest sign of life from those we work for
 	pings    uint64
 	pingAt   time.Duration
+	helloAt  time.Duration           // 0: every Hello is answered
 	newsAt   time.Duration           // 0: no news
 	lostAt   time.Duration           // no later than the first peer's; 0: none
 	retireAt time.Duration           // 0: nobody is to retire
@@ -42,6 +44,7 @@ type link struct {
 	peer   wire.Peer
 	heard  time.Duration
 	silent bool // it was taken for dead
+	met    bool // it has answered our Hello
 }
 
 type peer struct {
@@ -60,7 +63,7 @@ func (o *overlay) init(cfg Config, now time.Duration) {
 	o.links = make(map[wire.NodeID]*link)
 	if cfg.Role != wire.RolePilot {
 		o.peers = make(map[wire.NodeID]*peer)
-		o.pingAt = now + cfg.pingEvery()
+		o.pingAt = now + time.Duration(cfg.Seed%uint64(cfg.pingEvery()))
 	}
 	o.life = now
 }
@@ -97,6 +100,9 @@ func (n *Node) LinkUp(now time.Duration, p wire.Peer) {
 		n.order[i] = l
 	}
 	n.links[p.ID] = l
+	if n.helloAt == 0 {
+		n.helloAt = now + helloEvery
+	}
 	if p.Role == wire.RoleLauncher {
 		n.life = now
 	}
@@ -299,6 +305,7 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.up(l.peer, wire.NodeID{}, id)
 		n.welcome(now, l)
 	case *wire.Welcome:
+		l.met = true
 		n.alive(now, l, m.Quiet)
 		if above {
 			n.changes(now, id, m.Peers, m.Down)
@@ -413,6 +420,15 @@ func (n *Node) tickOverlay(now time.Duration) {
 	if n.newsAt != 0 && now >= n.newsAt {
 		n.flushNews()
 	}
+	if n.helloAt != 0 && now >= n.helloAt {
+		n.helloAt = 0
+		for _, l := range n.order {
+			if !l.met {
+				n.send(l.peer.ID, n.hello())
+				n.helloAt = now + helloEvery
+			}
+		}
+	}
 	if n.peers != nil && now >= n.pingAt {
 		n.pingAt = now + n.cfg.pingEvery()
 		n.ping(now)
@@ -470,7 +486,7 @@ func (n *Node) nextOverlay(now time.Duration) time.Duration {
 		n.newsAt = now + newsPause
 	}
 	next := now + time.Hour
-	for _, t := range []time.Duration{n.newsAt, n.pingAt, n.lostAt, n.retireAt} {
+	for _, t := range []time.Duration{n.newsAt, n.pingAt, n.helloAt, n.lostAt, n.retireAt} {
 		if t != 0 {
 			next = min(next, t)
 		}
@@ -525,14 +541,17 @@ func (n *Node) toRetire(site string) bool {
 // without a hub.
 func (n *Node) sendRetire(now time.Duration) {
 	n.retireAt = 0
-	for _, l := range n.order {
-		if n.toRetire(l.peer.Site) && l.peer.Role != wire.RoleLauncher && !n.served(l) {
-			reason, ok := n.retired[l.peer.Site]
-			if !ok {
-				reason = n.retired[""]
-			}
-			n.send(l.peer.ID, &wire.Retire{Reason: reason})
-			n.retireAt = now + retireEvery
+	for _, p := range n.Peers() {
+		l := n.links[p.ID]
+		hub := p.Role == wire.RoleHub
+		if !n.toRetire(p.Site) || !hub && (p.Role != wire.RolePilot || l == nil || n.served(l)) {
+			continue
 		}
+		reason, ok := n.retired[p.Site]
+		if !ok {
+			reason = n.retired[""]
+		}
+		n.send(p.ID, &wire.Retire{Reason: reason})
+		n.retireAt = now + retireEvery
 	}
 }

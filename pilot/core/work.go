@@ -343,7 +343,7 @@ func (n *Node) tickWork(now time.Duration) {
 		for _, c := range n.slots.Expired(now) {
 			s := n.seekFor(c.Job)
 			if c.State == flood.Offered {
-				s.retryAt = now + s.backoff
+				s.retryAt = now + s.backoff + time.Duration(n.cfg.Seed%uint64(s.backoff/4))
 				s.backoff = min(2*s.backoff, claimBackoff)
 			}
 			n.giveBack(c, "nothing was heard of the claim")

@@ -128,7 +128,7 @@ func (c *Crew) startAll(fx *Effects) {
 	for _, w := range c.workers {
 		if w.state < wire.WorkerRunning && !w.started {
 			w.started = true
-			fx.Starts = append(fx.Starts, Start{Key: c.key(w), Slots: slices.Clone(w.slots), Size: c.size, Program: c.program})
+			fx.Starts = append(fx.Starts, Start{Key: c.key(w), Primary: c.primary, Slots: slices.Clone(w.slots), Size: c.size, Program: c.program})
 		}
 	}
 }
@@ -299,13 +299,11 @@ func (c *Crew) Drain(now time.Duration, reason string, fx *Effects) {
 	c.report(now, fx)
 }
 
-// Running reports whether some worker has not ended.
-func (c *Crew) Running() bool {
-	return slices.ContainsFunc(c.workers, func(w *worker) bool { return w.state < wire.WorkerExited })
-}
-
 // Empty reports whether there is no worker, ended or not.
 func (c *Crew) Empty() bool { return len(c.workers) == 0 }
+
+// Len returns the number of workers, ended ones included.
+func (c *Crew) Len() int { return len(c.workers) }
 
 // report tells the primary what it does not know, one report at a time.
 func (c *Crew) report(now time.Duration, fx *Effects) {

@@ -25,6 +25,7 @@ type Fetch struct {
 // once more when it has ended; a start that fails is answered with its end alone.
 type Start struct {
 	Key     wire.Key
+	Primary wire.NodeID   // where its output goes
 	Slots   []int         // numbers of the slots it takes, ascending
 	Size    int           // workers the job wants in all
 	Program *wire.Program // not to be changed

@@ -1,0 +1,36 @@
+package core
+
+import (
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/flood"
+)
+
+// Stats says what a node is busy with.
+type Stats struct {
+	Free, Offered, Held, Committed int // slots
+
+	Overdue time.Duration // of the claim that should have ended the longest ago
+	Workers int           // of jobs of others here, ended ones included
+	Jobs    int           // known to be open
+	Leads   int           // of which this node is the primary
+	Links   int
+	Peers   int
+	Leaving bool
+}
+
+// Stats returns what the node is busy with.
+func (n *Node) Stats(now time.Duration) Stats {
+	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.links), Peers: len(n.peers), Leaving: n.exit.reason != ""}
+	if n.slots != nil {
+		s.Free, s.Offered = n.slots.Count(flood.Free), n.slots.Count(flood.Offered)
+		s.Held, s.Committed = n.slots.Count(flood.Held), n.slots.Count(flood.Committed)
+		for _, c := range n.slots.Claims() {
+			s.Overdue = max(s.Overdue, now-c.Expires)
+		}
+	}
+	for _, c := range n.crews {
+		s.Workers += c.Len()
+	}
+	return s
+}
