@@ -164,28 +164,38 @@ func TestOutputIsPrompt(t *testing.T) {
 // Streams break after every number of bytes, in both directions.
 func TestOutputResumesAtEveryBoundary(t *testing.T) {
 	data := random(300)
-	for at := range 420 {
-		h := newHome(t, staging.SinkOptions{})
-		broken := false
-		h.wrap = func(s staging.Stream) staging.Stream {
-			if broken {
-				return s
+	for part := range 12 {
+		t.Run(fmt.Sprint(part), func(t *testing.T) {
+			t.Parallel()
+			for at := part; at < 420; at += 12 {
+				resumeAt(t, data, at)
 			}
-			broken = true
-			return &cutting{s, at}
+		})
+	}
+}
+
+// resumeAt passes data over a stream that breaks once.
+func resumeAt(t *testing.T, data []byte, at int) {
+	h := newHome(t, staging.SinkOptions{})
+	broken := false
+	h.wrap = func(s staging.Stream) staging.Stream {
+		if broken {
+			return s
 		}
-		w, _, done := start(t, stdout, staging.SpoolOptions{}, h.open)
-		for i := 0; i < len(data); i += 50 {
-			w.Write(data[i : i+50])
-		}
-		w.Close()
-		if err := <-done; err != nil {
-			t.Fatalf("broken after %d bytes: %v", at, err)
-		}
-		h.check(stdout, data)
-		if t.Failed() {
-			t.Fatalf("broken after %d bytes", at)
-		}
+		broken = true
+		return &cutting{s, at}
+	}
+	w, _, done := start(t, stdout, staging.SpoolOptions{}, h.open)
+	for i := 0; i < len(data); i += 50 {
+		w.Write(data[i : i+50])
+	}
+	w.Close()
+	if err := <-done; err != nil {
+		t.Fatalf("broken after %d bytes: %v", at, err)
+	}
+	h.check(stdout, data)
+	if t.Failed() {
+		t.Fatalf("broken after %d bytes", at)
 	}
 }
 
@@ -194,7 +204,7 @@ func TestOutputSurvivesManyBreaks(t *testing.T) {
 	n := 0
 	h.wrap = func(s staging.Stream) staging.Stream { n++; return &cutting{s, 600<<10 + n*7919} }
 	dir := t.TempDir()
-	w, _, done := start(t, stdout, staging.SpoolOptions{Memory: 100_000, Dir: dir, MaxSpill: 300_001}, h.open)
+	w, _, done := start(t, stdout, staging.SpoolOptions{Memory: 600_000, Dir: dir, MaxSpill: 900_001}, h.open)
 	data := random(9<<20 + 5)
 	w.Write(data)
 	w.Close()
@@ -215,7 +225,7 @@ func TestOutputSurvivesManyBreaks(t *testing.T) {
 func TestOutputSpillsThenBlocks(t *testing.T) {
 	h := newHome(t, staging.SinkOptions{})
 	dir := t.TempDir()
-	const memory, spill = 128 << 10, 1 << 20
+	const memory, spill = 512 << 10, 1 << 20
 	w, s, done := start(t, stdout, staging.SpoolOptions{Memory: memory, Dir: dir, MaxSpill: spill}, h.open)
 	h.leave()
 	data := random(3 << 20)
@@ -257,10 +267,10 @@ func TestOutputSpillsThenBlocks(t *testing.T) {
 func TestOutputDiskFullAtPilot(t *testing.T) {
 	h := newHome(t, staging.SinkOptions{})
 	h.away.Store(true)
-	w, s, done := start(t, stdout, staging.SpoolOptions{Memory: 64 << 10, Dir: "/nonexistent/dir"}, h.open)
+	w, s, done := start(t, stdout, staging.SpoolOptions{Memory: 512 << 10, Dir: "/nonexistent/dir"}, h.open)
 	data := random(1 << 20)
 	go func() { w.Write(data); w.Close() }()
-	waitFor(t, func() bool { n, _ := s.Size(); return n == 64<<10 })
+	waitFor(t, func() bool { n, _ := s.Size(); return n == 512<<10 })
 	h.away.Store(false)
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -357,11 +367,11 @@ func TestOutputCannotBeWritten(t *testing.T) {
 func TestOutputBackPressure(t *testing.T) {
 	gate := make(chan struct{})
 	h := newHome(t, staging.SinkOptions{Tee: func(uint32, uint8, []byte) { <-gate }})
-	w, s, done := start(t, stdout, staging.SpoolOptions{Memory: 64 << 10, Dir: t.TempDir()}, h.open)
+	w, s, done := start(t, stdout, staging.SpoolOptions{Memory: 512 << 10, Dir: t.TempDir()}, h.open)
 	data := random(8 << 20)
 	go func() { w.Write(data); w.Close() }()
-	waitFor(t, func() bool { n, _ := s.Size(); return n >= 64<<10 })
-	if n, ended := s.Size(); n != 64<<10 || ended {
+	waitFor(t, func() bool { n, _ := s.Size(); return n >= 512<<10 })
+	if n, ended := s.Size(); n != 512<<10 || ended {
 		t.Errorf("%d bytes taken", n)
 	}
 	close(gate)

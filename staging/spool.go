@@ -25,7 +25,10 @@ const (
 
 // SpoolOptions are the options of [NewSpool]; the zero value never spills.
 type SpoolOptions struct {
-	Memory   int          // bytes kept in memory; 0 means 4 MiB
+	// Memory is how many bytes are kept in memory at most; 0 means 4 MiB. A
+	// quiet worker takes far less. Below 512 KiB the output is slow, because
+	// the sink acknowledges every 256 KiB or 200 ms.
+	Memory   int
 	Dir      string       // where to spill; empty: nowhere
 	MaxSpill int64        // bytes spilled; 0 means 256 MiB
 	Log      *slog.Logger // nil discards
