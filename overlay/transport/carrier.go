@@ -376,12 +376,20 @@ func (c *carrier) serveLink(st *muxStream, o *wire.Open, id *Identity) error {
 		}
 		s.peer.Direct = true
 	}
-	if err := accept(s.conn); err != nil {
-		st.reset()
-		return fmt.Errorf("accept a link: %w", err)
-	}
 	if o.Stream == wire.StreamBulk {
-		return s.Close()
+		defer s.Close()
+		return accept(s.conn)
 	}
-	return c.e.attach(s, false)
+	done := c.e.expect(s.peer.ID)
+	if err = accept(s.conn); err == nil {
+		err = s.confirmed()
+	}
+	if err != nil {
+		st.reset()
+		err = fmt.Errorf("accept a link: %w", err)
+	} else {
+		err = c.e.attach(s, false)
+	}
+	done(err)
+	return err
 }

@@ -66,7 +66,7 @@ const (
 	acceptRate  = 500  // of them per second, in the long run
 	maxSetups   = 128  // streams of one carrier that are being set up
 	maxCarriers = 16   // to one peer
-	maxLinks    = 4    // to one peer, of which one is in use
+	maxLinks    = 8    // to one peer, of which one is in use
 	byeTimeout  = 2 * time.Second
 )
 

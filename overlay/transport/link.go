@@ -25,6 +25,7 @@ type node struct {
 	carriers []*carrier
 	next     int // carrier for the next bulk stream
 	links    []*link
+	coming   int   // links that the other end may use already, this end not yet
 	link     *link // the one in use
 	queue    [][]byte
 	queued   int // bytes
@@ -36,6 +37,7 @@ type node struct {
 // epoch is the time from LinkUp to LinkDown: its events come in order.
 type epoch struct {
 	before  *epoch
+	ended   bool
 	up      chan struct{} // LinkUp has been emitted
 	down    chan struct{} // LinkDown has been emitted
 	failure error         // why this end breaks off
@@ -65,7 +67,7 @@ func (e *Endpoint) nodeLocked(id wire.NodeID) *node {
 
 // tidyLocked forgets a node that nothing is left of.
 func (e *Endpoint) tidyLocked(n *node) {
-	if len(n.carriers) == 0 && len(n.links) == 0 && !n.dialling && (n.epoch == nil || isClosed(n.epoch.down)) {
+	if len(n.carriers) == 0 && len(n.links) == 0 && n.coming == 0 && !n.dialling && (n.epoch == nil || isClosed(n.epoch.down)) {
 		delete(e.nodes, n.id)
 	}
 }
@@ -143,10 +145,11 @@ func (e *Endpoint) attach(s *Stream, mine bool) error {
 	n := e.nodeLocked(s.peer.ID)
 	if len(n.links) >= maxLinks {
 		s.raw.reset()
+		e.tidyLocked(n)
 		return fmt.Errorf("%w: %d links already", ErrRefused, maxLinks)
 	}
 	l := &link{Stream: s, n: n, mine: mine, wake: make(chan struct{}, 1), wrote: make(chan struct{}), over: make(chan struct{})}
-	if len(n.links) == 0 {
+	if n.epoch == nil || n.epoch.ended {
 		n.epoch = &epoch{before: n.epoch, up: make(chan struct{}), down: make(chan struct{})}
 		l.first = true
 	}
@@ -210,14 +213,8 @@ func (e *Endpoint) endLink(l *link, err error) {
 		}
 		n.use(n.link)
 	}
-	last := len(n.links) == 0
-	if last {
-		n.queue, n.queued = nil, 0
-		if l.epoch.failure != nil {
-			err = l.epoch.failure
-		}
-	}
 	close(l.over)
+	down := e.lastLocked(n, err)
 	e.mu.Unlock()
 	l.poke()
 	if err == nil {
@@ -225,15 +222,50 @@ func (e *Endpoint) endLink(l *link, err error) {
 	} else {
 		l.Stream.Reset()
 	}
-	if last {
+	down()
+}
+
+// lastLocked ends a node's epoch if there is no link any more nor one coming.
+// It returns what to do then without the lock.
+func (e *Endpoint) lastLocked(n *node, err error) (down func()) {
+	if len(n.links) > 0 || n.coming > 0 || n.epoch == nil || n.epoch.ended {
+		return func() {}
+	}
+	ep := n.epoch
+	ep.ended = true
+	n.queue, n.queued = nil, 0
+	if ep.failure != nil {
+		err = ep.failure
+	}
+	n.change()
+	return func() {
 		if err != nil {
 			err = fmt.Errorf("link to %s: %w", n.id.Short(), err)
 		}
 		e.emit(LinkDown{n.id, err})
 		e.mu.Lock()
-		close(l.epoch.down)
+		defer e.mu.Unlock()
+		close(ep.down)
+		ep.before = nil
 		e.tidyLocked(n)
+	}
+}
+
+// expect counts a link to a peer as coming until the function it returns is
+// called with what became of it.
+func (e *Endpoint) expect(id wire.NodeID) (done func(error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.nodeLocked(id)
+	n.coming++
+	return func(err error) {
+		e.mu.Lock()
+		n.coming--
+		down := e.lastLocked(n, err)
+		e.tidyLocked(n)
+		n.change()
 		e.mu.Unlock()
+		down()
 	}
 }
 
@@ -242,6 +274,12 @@ func (e *Endpoint) writeLink(l *link) {
 	defer close(l.wrote)
 	self := e.ID()
 	decides := self.Compare(l.peer.ID) < 0
+	if l.mine {
+		if err := accept(l.Stream); err != nil {
+			l.raw.reset()
+			return
+		}
+	}
 	var batch []byte
 	for {
 		batch = batch[:0]
@@ -349,7 +387,7 @@ func (e *Endpoint) wantLocked(dst wire.NodeID) (*node, error) {
 	case dst == e.identity.ID:
 		return nil, errors.New("that is this node")
 	}
-	if n := e.nodes[dst]; n != nil && (n.link != nil || n.dialling) {
+	if n := e.nodes[dst]; n != nil && (n.link != nil || n.dialling || n.coming > 0) {
 		return n, nil
 	}
 	if e.towardsLocked(dst, wire.StreamLink, wire.NodeID{}) == nil {
@@ -374,22 +412,21 @@ func (e *Endpoint) dial(n *node) {
 	e.mu.Lock()
 	n.dialling = false
 	n.change()
-	if err == nil || len(n.links) > 0 {
+	if err == nil || len(n.links) > 0 || n.coming > 0 {
 		e.mu.Unlock()
 		return
 	}
 	n.queue, n.queued = nil, 0
-	ep := &epoch{before: n.epoch, down: make(chan struct{}), failure: err}
-	n.epoch = ep
-	e.mu.Unlock()
-	if ep.before != nil {
-		e.await(ep.before.down)
+	if n.epoch == nil || n.epoch.ended {
+		n.epoch = &epoch{before: n.epoch, down: make(chan struct{}), failure: err}
 	}
-	e.emit(LinkDown{n.id, fmt.Errorf("link to %s: %w", n.id.Short(), err)})
-	e.mu.Lock()
-	close(ep.down)
-	e.tidyLocked(n)
+	before := n.epoch.before
+	down := e.lastLocked(n, err)
 	e.mu.Unlock()
+	if before != nil {
+		e.await(before.down)
+	}
+	down()
 }
 
 // Link waits until there is a link to a node, and makes one if need be. No way
@@ -408,7 +445,7 @@ func (e *Endpoint) Link(ctx context.Context, dst wire.NodeID) error {
 			return fmt.Errorf("link to %s: %w", dst.Short(), ErrClosed)
 		}
 		e.mu.Lock()
-		if n.link == nil && !n.dialling {
+		if n.link == nil && !n.dialling && n.coming == 0 {
 			err = ErrRefused
 			if n.epoch != nil && n.epoch.failure != nil {
 				err = n.epoch.failure
