@@ -134,8 +134,9 @@ func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, 
 	return all, nil
 }
 
-// Cancel ends jobs and everything in their sessions: they are asked to end, and
-// killed two seconds later. A process that moved to another session is not found.
+// Cancel ends jobs with everything in their sessions and all descendants: they
+// are asked to end, and killed two seconds later. A process that moved to another
+// session and lost its parent is not found.
 func (l *login) Cancel(ctx context.Context, ids ...gat.JobID) error {
 	var known []string
 	for _, id := range ids {

@@ -4,14 +4,14 @@ boot=-
 [ -r /proc/sys/kernel/random/boot_id ] && IFS= read -r boot </proc/sys/kernel/random/boot_id
 boot=${boot%%-*}
 
-# look PID: sets state, group, session and start of a process; fails when there is none.
+# look PID: sets state, parent, group, session and start of a process; fails when there is none.
 look() {
 	text= start=
 	if [ -r /proc/self/stat ]; then
 		{ while IFS= read -r part; do text="$text $part"; done <"/proc/$1/stat"; } 2>/dev/null
 		[ -n "$text" ] || return 1
 		set -- "${text%% (*}" ${text##*) }
-		pid=${1# } state=$2 group=$4 session=$5 start=${21}
+		pid=${1# } state=$2 parent=$3 group=$4 session=$5 start=${21}
 	else
 		pid=$1 session=-
 		set -- $(ps -o stat= -o pgid= -o lstart= -p "$1" 2>/dev/null)
@@ -92,8 +92,8 @@ status() {
 	done
 }
 
-# members: sets found to PID.START.BOOT of every process in the sessions and groups of
-# the identifiers in targets.
+# members: sets found to PID.START.BOOT of every process that the identifiers in targets
+# started: in their sessions and groups, and their children's and so on.
 members() {
 	found=
 	for target in $targets; do
@@ -106,11 +106,18 @@ members() {
 		if [ -n "$start" ]; then found="$found $target"; fi
 	done
 	[ -r /proc/self/stat ] || return 0
-	for entry in /proc/[0-9]*; do
-		look "${entry#/proc/}" || continue
-		case $leaders in
-		*" $session "* | *" $group "*) found="$found $pid.$start.$boot" ;;
-		esac
+	more=yes
+	while [ -n "$more" ]; do
+		more=
+		for entry in /proc/[0-9]*; do
+			look "${entry#/proc/}" || continue
+			case $leaders in
+			*" $session "* | *" $group "* | *" $parent "*) ;;
+			*) continue ;;
+			esac
+			case "$found " in *" $pid.$start.$boot "*) continue ;; esac
+			found="$found $pid.$start.$boot" leaders="$leaders $pid " more=yes
+		done
 	done
 }
 
