@@ -22,12 +22,12 @@ const (
 // Sandbox is the directory of one worker. It exists before the worker starts,
 // so that its inputs can be put there, and after it has ended, until Remove.
 type Sandbox struct {
-	path string
-	name string // below the root of the yard
-	dir  *os.Root
-	yard *Yard
-	id   string
-	slot int
+	path   string
+	parent *os.Root // the slot's
+	dir    *os.Root
+	yard   *Yard
+	id     string // its name in the parent
+	slot   int
 
 	once    sync.Once
 	err     error
@@ -55,7 +55,7 @@ func (s *Sandbox) Remove() error {
 			return
 		}
 		s.dir.Close()
-		if err := removeTree(s.yard.root, s.name); err != nil {
+		if err := removeTree(s.parent, s.id); err != nil {
 			s.err = fmt.Errorf("remove sandbox %s: %w", s.path, err)
 		}
 		s.yard.forget(s)
@@ -94,7 +94,7 @@ func (s *Sandbox) recycle() bool {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	sl := &y.slots[s.slot]
-	if y.closed || sl.spare || y.root.Rename(s.name, slotDir(s.slot)+"/"+spareName) != nil {
+	if y.closed || sl.spare || s.parent.Rename(s.id, spareName) != nil {
 		return false
 	}
 	s.dir.Close()

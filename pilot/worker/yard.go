@@ -30,7 +30,7 @@ type Yard struct {
 
 // slot is what the yard knows of one slot, under Yard.mu.
 type slot struct {
-	made  bool     // its directory exists
+	dir   *os.Root // nil until it is made
 	spare bool     // there is an emptied sandbox in it
 	proc  *Process // that has not ended, or is being started
 }
@@ -105,6 +105,11 @@ func (y *Yard) claim() (err error) {
 }
 
 func (y *Yard) release() {
+	for _, s := range y.slots {
+		if s.dir != nil {
+			s.dir.Close()
+		}
+	}
 	for _, f := range []*os.File{y.use, y.pilot} {
 		if f != nil {
 			f.Close()
@@ -136,29 +141,40 @@ func (y *Yard) Sandbox(slot int, id string) (*Sandbox, error) {
 	case y.sandboxes[id] != nil:
 		return nil, fmt.Errorf("make sandbox %s: %w", id, fs.ErrExist)
 	}
-	dir := slotDir(slot)
-	if !y.slots[slot].made {
-		if err := y.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("make sandbox %s: %w", id, err)
-		}
-		y.slots[slot].made = true
+	sl := &y.slots[slot]
+	if err := y.makeSlot(slot); err != nil {
+		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
-	s := &Sandbox{yard: y, id: id, slot: slot, name: dir + "/" + id, path: filepath.Join(y.path, dir, id)}
+	s := &Sandbox{yard: y, id: id, slot: slot, parent: sl.dir, path: filepath.Join(y.path, slotDir(slot), id)}
 	var err error
-	if y.slots[slot].spare {
-		err = y.root.Rename(dir+"/"+spareName, s.name)
-		y.slots[slot].spare = false
+	if sl.spare {
+		err = sl.dir.Rename(spareName, id)
+		sl.spare = false
 	} else {
-		err = y.root.Mkdir(s.name, 0o700)
+		err = sl.dir.Mkdir(id, 0o700)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
-	if s.dir, err = y.root.OpenRoot(s.name); err != nil {
+	if s.dir, err = sl.dir.OpenRoot(id); err != nil {
 		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
 	y.sandboxes[id] = s
 	return s, nil
+}
+
+// makeSlot makes and opens the directory of a slot, once. The caller holds mu.
+func (y *Yard) makeSlot(slot int) (err error) {
+	sl := &y.slots[slot]
+	if sl.dir != nil {
+		return nil
+	}
+	name := slotDir(slot)
+	if err := y.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	sl.dir, err = y.root.OpenRoot(name)
+	return err
 }
 
 func (y *Yard) forget(s *Sandbox) {
