@@ -391,7 +391,7 @@ func (s *session) finish(die context.CancelFunc) {
 	case <-ctx.Done():
 	}
 	if s.agent != nil {
-		s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Retire(now, "", "the run is over") })
+		s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Cancel(now, s.jobID, job.Interrupted, false) })
 	}
 	var wg sync.WaitGroup
 	for _, r := range s.sites {

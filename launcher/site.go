@@ -12,6 +12,7 @@ import (
 
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
 // Bounds on what is done for one site.
@@ -258,22 +259,17 @@ func (r *siteRun) finish(ctx context.Context) {
 		return
 	}
 	r.state("cleaning")
-	var wg sync.WaitGroup
-	var mu sync.Mutex
+	// The hosts behind go first: the hub may be the only way there.
 	var errs []error
 	var left []string
-	for _, h := range hosts {
-		wg.Go(func() {
-			l, err := r.cleanHost(ctx, h)
-			mu.Lock()
-			defer mu.Unlock()
-			left = append(left, l...)
-			if err != nil {
-				errs = append(errs, err)
-			}
-		})
+	for _, behind := range []bool{true, false} {
+		if !behind {
+			r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Retire(now, r.site.Name, "the run is over") })
+		}
+		l, err := r.cleanHosts(ctx, behind)
+		left = append(left, l...)
+		errs = append(errs, err)
 	}
-	wg.Wait()
 	r.s.events.emit(r.transferred())
 	for _, text := range left {
 		errs = append(errs, errors.New("left behind: "+text))
@@ -288,6 +284,27 @@ func (r *siteRun) finish(ctx context.Context) {
 	}
 	r.change(func(c *SiteChanged) { c.State, c.Leftovers, c.Error = "unclean", max(1, len(left)), oneLine(err) })
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("%s; what is left there ends with its lease; \"zorilla gc %s\" finishes it sooner", oneLine(err), r.s.id)})
+}
+
+// cleanHosts cleans the hosts behind the site's own, or that one, at once.
+func (r *siteRun) cleanHosts(ctx context.Context, behind bool) (left []string, err error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, h := range r.hosts {
+		if (h.behind != "") != behind {
+			continue
+		}
+		wg.Go(func() {
+			l, err := r.cleanHost(ctx, h)
+			mu.Lock()
+			defer mu.Unlock()
+			left = append(left, l...)
+			errs = append(errs, err)
+		})
+	}
+	wg.Wait()
+	return left, errors.Join(errs...)
 }
 
 // close ends the logins, and waits for what watched over the site's agents.
