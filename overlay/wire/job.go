@@ -415,6 +415,9 @@ type Ack struct {
 	Epoch uint32 `cbor:"2,keyasint"`
 	Of    Kind   `cbor:"3,keyasint"` // kind of the acknowledged message
 	Seq   uint64 `cbor:"4,keyasint"` // its Seq
+	// Before, in the acknowledgement of a Renew, says that no claim with a lower
+	// number, and no worker granted to one, is here (any more).
+	Before uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 // Kind implements [Message].

@@ -62,8 +62,8 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 		}
 	case *wire.Ack:
 		if p := n.primary(m.Job); p != nil {
-			p.Ack(from, m)
-			n.poke(now)
+			p.Ack(now, from, m, &n.jx)
+			n.absorbJob(now, p)
 		}
 	}
 }

@@ -16,6 +16,7 @@ const (
 
 	newsPause   = 50 * time.Millisecond // to gather changes into one message
 	retireEvery = 2 * time.Second
+	refreshEach = 15              // pings
 	helloEvery  = 2 * time.Second // until it is answered
 	silences    = 3               // of the time of suspicion, on a link that is up
 )
@@ -361,27 +362,36 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 // welcome answers a Hello.
 func (n *Node) welcome(now time.Duration, l *link) {
 	m := &wire.Welcome{Adverts: n.board.Open(wire.MaxAdverts), Quiet: n.quiet(now)}
-	var more []wire.Peer
-	if l.peer.Role != wire.RolePilot && n.cfg.Role == wire.RoleHub {
-		m.Down = n.downs[:len(n.downs):len(n.downs)]
-		for _, p := range n.Peers() {
-			if p.ID != l.peer.ID && p.Role != wire.RoleLauncher && n.peers[p.ID].via != l.peer.ID && n.peers[p.ID].lostAt == 0 {
-				more = append(more, p)
-			}
-		}
+	list := n.reached(l)
+	if list != nil {
+		m.Down = slices.Clone(n.downs)
 	}
-	k := min(len(more), wire.MaxPeers)
-	m.Peers, more = more[:k:k], more[k:]
-	m.Down = slices.Clone(m.Down)
+	k := min(len(list), wire.MaxPeers)
+	m.Peers = list[:k:k]
 	n.send(l.peer.ID, m)
-	for part := range slices.Chunk(more, wire.MaxPeers) {
-		n.send(l.peer.ID, &wire.PeersChanged{Up: part})
-	}
+	n.sendPeers(l, list[k:])
 	if l.peer.Role == wire.RoleHub {
 		n.sendTokens(l.peer.ID, l.peer.Site)
 	}
 	if n.toRetire(l.peer.Site) {
 		n.sendRetire(now)
+	}
+}
+
+// reached returns the peers that another hub, or a launcher, reaches through this hub.
+func (n *Node) reached(l *link) []wire.Peer {
+	if l.peer.Role == wire.RolePilot || n.cfg.Role != wire.RoleHub {
+		return nil
+	}
+	return slices.DeleteFunc(n.Peers(), func(p wire.Peer) bool {
+		x := n.peers[p.ID]
+		return p.ID == l.peer.ID || p.Role == wire.RoleLauncher || x.via == l.peer.ID || x.lostAt != 0
+	})
+}
+
+func (n *Node) sendPeers(l *link, list []wire.Peer) {
+	for part := range slices.Chunk(list, wire.MaxPeers) {
+		n.send(l.peer.ID, &wire.PeersChanged{Up: part})
 	}
 }
 
@@ -443,11 +453,15 @@ func (n *Node) tickOverlay(now time.Duration) {
 }
 
 // ping gives a sign of life to those that are served from here, and suspects
-// those that give none.
+// those that give none. Now and then a hub tells again whom it reaches, for
+// news may have been lost.
 func (n *Node) ping(now time.Duration) {
 	n.pings++
 	m := &wire.Ping{Seq: n.pings, Quiet: n.quiet(now)}
 	for _, l := range n.order {
+		if n.pings%refreshEach == 0 {
+			n.sendPeers(l, n.reached(l))
+		}
 		if l.peer.Role == wire.RoleLauncher || n.served(l) {
 			continue
 		}

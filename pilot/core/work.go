@@ -253,30 +253,35 @@ func (n *Node) refuse(now time.Duration, from wire.NodeID, m *wire.Refuse) {
 	n.freed(m.Job)
 }
 
-// renew takes a primary's sign of life; one who errs in that there is something of its job
-// here is told.
+// renew takes a primary's sign of life, and says what of its job is not here.
 func (n *Node) renew(now time.Duration, from wire.NodeID, m *wire.Renew) {
-	c := n.crew(m.Job)
-	claims := false
-	if n.slots != nil {
-		claims = slices.ContainsFunc(n.slots.Claims(), func(c *flood.Claim) bool { return c.Job == m.Job && c.Primary == from })
-	}
-	if (c == nil || c.Closing() || c.Primary() != from) && !claims {
-		var last uint64
-		if n.slots != nil {
-			last = n.slots.Last()
+	var last, before uint64
+	here := false
+	first := func(seq uint64) {
+		if !here || seq < before {
+			before = seq
 		}
+		here = true
+	}
+	if n.slots != nil {
+		last = n.slots.Last()
+		n.slots.Renew(now, m.Job, m.Lease)
+		for _, c := range n.slots.Claims() {
+			if c.Job == m.Job && c.Primary == from {
+				first(c.Seq)
+			}
+		}
+	}
+	if c := n.crew(m.Job); c != nil && !c.Closing() && c.Primary() == from {
+		c.Renew(now, m.Lease)
+		first(c.First())
+	}
+	if !here {
 		n.send(from, &wire.Release{Job: m.Job, Epoch: m.Epoch, Seq: last, All: true, Reason: "nothing of the job is here"})
 		return
 	}
 	n.life = now
-	if c != nil && !c.Closing() && c.Primary() == from {
-		c.Renew(now, m.Lease)
-	}
-	if claims {
-		n.slots.Renew(now, m.Job, m.Lease)
-	}
-	n.send(from, &wire.Ack{Job: m.Job, Epoch: m.Epoch, Of: wire.KindRenew, Seq: m.Seq})
+	n.send(from, &wire.Ack{Job: m.Job, Epoch: m.Epoch, Of: wire.KindRenew, Seq: m.Seq, Before: before})
 }
 
 // closeWork ends what a pilot has of a job.

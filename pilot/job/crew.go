@@ -15,6 +15,7 @@ type Crew struct {
 	primary wire.NodeID
 	lease   time.Duration
 	expires time.Duration
+	first   uint64 // the lowest claim that it was granted
 	size    int
 	program *wire.Program // of the latest grant, never changed
 	files   fileState
@@ -53,11 +54,14 @@ type worker struct {
 
 // NewCrew returns the crew for a job's first grant.
 func NewCrew(now time.Duration, primary wire.NodeID, g *wire.Grant) *Crew {
-	return &Crew{job: g.Job, epoch: g.Epoch, primary: primary, lease: g.Lease, expires: now + g.Lease, backoff: repeatFirst, program: &g.Program}
+	return &Crew{job: g.Job, epoch: g.Epoch, primary: primary, lease: g.Lease, expires: now + g.Lease, first: g.Seq, backoff: repeatFirst, program: &g.Program}
 }
 
 // Primary returns the node that the crew works for.
 func (c *Crew) Primary() wire.NodeID { return c.primary }
+
+// First returns the lowest number of a claim that was granted to the crew.
+func (c *Crew) First() uint64 { return c.first }
 
 // Closing reports whether the crew takes no more workers.
 func (c *Crew) Closing() bool { return c.closing }
@@ -90,7 +94,7 @@ func (c *Crew) Granted(now time.Duration, g *wire.Grant, fx *Effects) bool {
 
 // Grant takes a grant; slots are those of each of its workers.
 func (c *Crew) Grant(now time.Duration, g *wire.Grant, slots [][]int, fx *Effects) {
-	c.size, c.program = int(g.Size), &g.Program
+	c.size, c.program, c.first = int(g.Size), &g.Program, min(c.first, g.Seq)
 	for i, a := range g.Workers {
 		if i >= len(slots) {
 			break

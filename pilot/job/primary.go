@@ -305,25 +305,27 @@ func (p *Primary) Release(now time.Duration, from wire.NodeID, rel *wire.Release
 	if m == nil {
 		return
 	}
-	gone := func(seq uint64) bool { return seq == rel.Seq || rel.All && seq < rel.Seq }
-	m.claims = slices.DeleteFunc(m.claims, func(h held) bool {
-		if gone(h.seq) {
-			p.held -= h.workers
-			return true
-		}
-		return false
-	})
-	for _, i := range slices.Clone(m.live) {
-		r := &p.ranks[i]
-		if gone(r.claim) && (rel.All || !r.confirmed) {
-			p.lost(now, i, wire.Exit{Reason: wire.ExitLost, Text: cmp.Or(rel.Reason, "claim released")}, false, fx)
-		}
-	}
+	why := cmp.Or(rel.Reason, "its claim was released")
 	if rel.All {
+		p.forgotten(now, m, rel.Seq, why, fx)
 		m.claim = max(m.claim, rel.Seq)
 		m.stops = nil
+	} else {
+		m.claims = slices.DeleteFunc(m.claims, func(h held) bool {
+			if h.seq == rel.Seq {
+				p.held -= h.workers
+				return true
+			}
+			return false
+		})
+		for _, i := range slices.Clone(m.live) {
+			if r := &p.ranks[i]; r.claim == rel.Seq && !r.confirmed {
+				p.lost(now, i, wire.Exit{Reason: wire.ExitLost, Text: why}, false, fx)
+			}
+		}
 	}
 	p.changed(now)
+	p.finish(now, fx)
 }
 
 // Report takes a pilot's report and acknowledges it.
@@ -553,10 +555,33 @@ func (p *Primary) Collected(now time.Duration, key wire.Key, err string, fx *Eff
 	p.finish(now, fx)
 }
 
-// Ack takes an acknowledgement of a Closed.
-func (p *Primary) Ack(from wire.NodeID, a *wire.Ack) {
-	if m := p.pilots[from]; m != nil && p.end != nil && a.Of == wire.KindClosed {
+// Ack takes an acknowledgement of a Renew or a Closed.
+func (p *Primary) Ack(now time.Duration, from wire.NodeID, a *wire.Ack, fx *Effects) {
+	m := p.pilots[from]
+	switch {
+	case m == nil:
+	case a.Of == wire.KindClosed && p.end != nil:
 		m.involved = false
+	case a.Of == wire.KindRenew && p.end == nil && a.Before > 1:
+		p.forgotten(now, m, a.Before-1, "its pilot has forgotten it", fx)
+		p.changed(now)
+		p.finish(now, fx)
+	}
+}
+
+// forgotten drops what a pilot had by claims up to seq.
+func (p *Primary) forgotten(now time.Duration, m *member, seq uint64, why string, fx *Effects) {
+	m.claims = slices.DeleteFunc(m.claims, func(h held) bool {
+		if h.seq <= seq {
+			p.held -= h.workers
+			return true
+		}
+		return false
+	})
+	for _, i := range slices.Clone(m.live) {
+		if p.ranks[i].claim <= seq {
+			p.lost(now, i, wire.Exit{Reason: wire.ExitLost, Text: why}, false, fx)
+		}
 	}
 }
 

@@ -151,11 +151,11 @@ func (w *world) checkEnded() {
 	}
 }
 
-// checkGone: after the session nothing is left.
-func (w *world) checkGone() {
-	for _, s := range w.spots[1:] {
-		if n := s.node; n != nil && n.alive {
-			w.violate("node %s (%v, spot %d) is left: %+v, %d processes", n.id.Short(), s.role, s.index, n.core.Stats(w.k.Now()), len(n.processes))
+// checkGone: of these nodes nothing is left.
+func (w *world) checkGone(nodes []*node) {
+	for _, n := range nodes {
+		if n != nil && n.alive {
+			w.violate("node %s (%v, spot %d) is left: %+v, %d processes", n.id.Short(), n.spot.role, n.spot.index, n.core.Stats(w.k.Now()), len(n.processes))
 		}
 	}
 }

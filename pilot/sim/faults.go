@@ -115,12 +115,30 @@ func (w *world) crash(n *node, machine bool) {
 	n.links = map[wire.NodeID]uint64{}
 }
 
-// calmDown ends all faults: what is dead is started again.
+// calmDown ends all faults.
 func (w *world) calmDown() {
 	w.noise = 0
 	w.logf("faults end")
 	for _, s := range w.spots {
 		s.cut, s.slow = false, false
-		w.k.After(w.k.Between(0, 5*time.Second), func() { w.boot(s) })
 	}
+	w.mend()
+}
+
+// mend starts again what is dead, as a launcher does whose jobs need it, until the
+// session ends.
+func (w *world) mend() {
+	if w.over {
+		return
+	}
+	for _, s := range w.spots {
+		if s.node == nil || !s.node.alive {
+			w.k.After(w.k.Between(0, 4*time.Second), func() {
+				if !w.over {
+					w.boot(s)
+				}
+			})
+		}
+	}
+	w.k.After(5*time.Second, w.mend)
 }

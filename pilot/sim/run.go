@@ -107,17 +107,41 @@ func (w *world) finish() {
 	if len(w.violations) > 0 {
 		return
 	}
-	wait := leaveTime
+	w.over = true
+	home := w.spots[0].node
 	if w.k.Chance(0.5) {
 		w.logf("the launcher retires everybody")
-		w.input(w.spots[0].node, func(n *node) { n.core.Retire(w.k.Now(), "", "the session ends") })
+		var told []*node
+		for _, s := range w.spots[1:] {
+			if w.linked(s) {
+				told = append(told, s.node)
+			}
+		}
+		w.input(home, func(n *node) { n.core.Retire(w.k.Now(), "", "the session ends") })
+		w.k.Run(w.k.Now() + leaveTime)
+		w.checkGone(told)
 	} else {
 		w.logf("the launcher dies")
-		w.crash(w.spots[0].node, false)
-		wait += nodeLease + 30*time.Second // the longest lease of a job that renews
+		w.crash(home, false)
 	}
-	w.k.Run(w.k.Now() + wait)
-	w.checkGone()
+	var all []*node
+	for _, s := range w.spots[1:] {
+		all = append(all, s.node)
+	}
+	w.k.Run(w.k.Now() + nodeLease + leaveTime)
+	w.checkGone(all)
+}
+
+// linked reports whether there are links all the way from a spot to the launcher.
+func (w *world) linked(s *spot) bool {
+	for s.parent >= 0 {
+		up := w.spots[s.parent]
+		if s.node == nil || up.node == nil || s.node.links[up.node.id] == 0 {
+			return false
+		}
+		s = up
+	}
+	return true
 }
 
 func (w *world) result() Result {

@@ -22,6 +22,7 @@ type world struct {
 	hubs  int
 	ids   uint64
 	noise float64 // probability of a message's misfortune
+	over  bool    // the session ends
 
 	jobs       []*jobState
 	jobOf      map[wire.JobID]*jobState
