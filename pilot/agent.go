@@ -63,8 +63,8 @@ func NewAgent(home Home, log *slog.Logger) *Agent {
 
 // Handlers returns the streams that every agent serves, for the endpoint's
 // configuration. The caller may add others.
-func (a *Agent) Handlers() map[wire.StreamKind]func(context.Context, *transport.Stream) {
-	return map[wire.StreamKind]func(context.Context, *transport.Stream){
+func (a *Agent) Handlers() map[wire.StreamKind]transport.Handler {
+	return map[wire.StreamKind]transport.Handler{
 		wire.StreamFetch: a.serveFetch,
 	}
 }

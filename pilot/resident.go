@@ -97,8 +97,11 @@ func (r *resident) live(ctx context.Context) error {
 	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers()}
 	cfg.Handlers[wire.StreamLog] = r.serveLog
 	hub := r.boot.Role == wire.RoleHub.String()
-	if hub {
+	called := len(r.boot.Hubs) == 0 // whoever admits us comes to our socket
+	if called {
 		cfg.Join = &request
+	}
+	if hub {
 		cfg.Handlers[wire.StreamDial] = r.serveDial
 		cfg.Handlers[wire.StreamListen] = r.serveListen
 	}
@@ -122,25 +125,27 @@ func (r *resident) live(ctx context.Context) error {
 		r.drain("told to end by " + name)
 	})
 	defer stop()
-	identity, signer, err := r.join(admission, request, hub)
+	identity, signer, err := r.join(admission, request, called)
 	if err != nil {
 		return fmt.Errorf("join the session: %w", err)
 	}
 	node := r.config(identity)
-	if !hub {
-		if err := r.ep.Admit(identity, nil); err != nil {
-			return err
-		}
+	if hub {
+		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list) }
+	} else {
 		guard := []string{r.self, "guard"}
 		if r.agent.crew, err = newCrew(r.agent, r.dir.path, guard, node.Offer, r.log); err != nil {
 			return err
 		}
 		defer r.agent.crew.close()
+	}
+	if !called {
+		if err := r.ep.Admit(identity, nil); err != nil {
+			return err
+		}
 		connected := make(chan struct{})
 		go func() { defer close(connected); r.stayConnected(ctx) }()
 		defer func() { cancel(); <-connected }()
-	} else {
-		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list) }
 	}
 	if d := time.Duration(r.boot.Walltime); d > 0 {
 		end := time.AfterFunc(max(d-walltimeMargin, d/2), func() { r.drain("walltime") })
@@ -149,9 +154,10 @@ func (r *resident) live(ctx context.Context) error {
 	return r.agent.Run(ctx, r.ep, node)
 }
 
-// join gets an identity: a hub waits for its launcher, a pilot asks its hubs.
-func (r *resident) join(ctx context.Context, request transport.JoinRequest, hub bool) (*transport.Identity, *transport.Signer, error) {
-	if hub {
+// join gets an identity: an agent that is called waits for a launcher, others
+// ask their hubs.
+func (r *resident) join(ctx context.Context, request transport.JoinRequest, called bool) (*transport.Identity, *transport.Signer, error) {
+	if called {
 		for {
 			select {
 			case e := <-r.ep.Events():
@@ -159,7 +165,7 @@ func (r *resident) join(ctx context.Context, request transport.JoinRequest, hub 
 					return j.Identity, j.Signer, nil
 				}
 			case <-ctx.Done():
-				return nil, nil, errors.New("no launcher came to admit this hub")
+				return nil, nil, errors.New("no launcher came to admit us")
 			}
 		}
 	}
