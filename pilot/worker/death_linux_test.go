@@ -111,9 +111,7 @@ func TestAllKilled(t *testing.T) {
 	if err != nil || len(cleaned) != 1 || cleaned[0] != v.root {
 		t.Errorf("Sweep = %v, %v; want %s", cleaned, err, v.root)
 	}
-	if !noneAlive(v.workers...)() {
-		t.Errorf("some of %v live", v.workers)
-	}
+	eventually(t, "last threads of the workers gone", noneAlive(v.workers...))
 	if !gone(v.root)() {
 		t.Errorf("%s is there", v.root)
 	}
@@ -133,9 +131,7 @@ func TestOpenDeadRoot(t *testing.T) {
 	v.Wait()
 	eventually(t, "guards gone", noneAlive(v.guard...))
 	openWith(t, worker.Config{Root: v.root, Slots: 1})
-	if !noneAlive(v.workers...)() {
-		t.Errorf("some of %v live", v.workers)
-	}
+	eventually(t, "last threads of the workers gone", noneAlive(v.workers...))
 	if left, _ := filepath.Glob(filepath.Join(v.root, "slot-*")); len(left) > 0 {
 		t.Errorf("left in the root: %v", left)
 	}
@@ -174,9 +170,7 @@ func TestGuardKilled(t *testing.T) {
 		if !errors.Is(e.Err, worker.ErrLost) || e.Code != -1 || e.Killed {
 			t.Errorf("exit %#v, want it lost", e)
 		}
-		if alive(daemon) || alive(p.PID()) {
-			t.Errorf("worker %d: %v, daemon %d: %v", p.PID(), alive(p.PID()), daemon, alive(daemon))
-		}
+		eventually(t, "last threads of worker and daemon gone", noneAlive(daemon, p.PID()))
 		drain(p)
 	}
 	p := start(t, y, sh("next", "exit 0"))

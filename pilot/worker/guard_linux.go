@@ -21,9 +21,10 @@ const (
 )
 
 const (
-	useLockFD  = 100             // where workers inherit the use lock: out of the way of scripts
-	orphanTick = 5 * time.Second // how often what daemons leave is reaped while a worker runs
-	busyText   = 20              // tries of a program that is being written (ETXTBSY), 5 ms apart
+	useLockFD   = 100             // where workers inherit the use lock: out of the way of scripts
+	orphanTick  = 5 * time.Second // how often what daemons leave is reaped while a worker runs
+	lastThreads = 100             // ms to wait for the last threads of what was killed
+	busyText    = 20              // tries of a program that is being written (ETXTBSY), 5 ms apart
 )
 
 // guardArgs are the arguments of a guard behind its command.
@@ -374,6 +375,10 @@ func (g *guardian) report() error {
 func (g *guardian) killAll() (killed, left uint64) {
 	k := killer{list: g.descendants}
 	a, b := k.sweep(sweepLimit, func() { g.reap() })
+	// A process shows as dead while its last threads still close their files.
+	for n := 0; b == 0 && n < lastThreads && g.reap(); n++ {
+		time.Sleep(time.Millisecond)
+	}
 	return uint64(a), uint64(b)
 }
 

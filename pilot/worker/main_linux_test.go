@@ -136,11 +136,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// alive tells whether a process runs; a zombie does not.
+// alive tells whether a process runs or still holds files; a zombie does not,
+// once all its threads are gone.
 func alive(pid int) bool {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return false
+	}
+	if threads, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task")); err == nil && len(threads) > 1 {
+		return true
 	}
 	rest := string(b[strings.LastIndexByte(string(b), ')')+1:])
 	return !strings.HasPrefix(strings.TrimSpace(rest), "Z")
