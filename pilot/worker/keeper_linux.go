@@ -61,7 +61,7 @@ type link struct {
 // A pipe of the default 64 KiB makes a fast writer wait for every reader's
 // wake-up. What one user may have in pipes is limited, though: 64 MiB by
 // default, after which new ones get a single page. So pipes grow only for a
-// worker that lives a little, and that keeps short ones quick.
+// worker that lives a little.
 const (
 	pipeSize   = 1 << 20
 	pipeMin    = 64 << 10
