@@ -1,0 +1,170 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/zorilla-grid/zorilla/launcher/bundle"
+)
+
+// TestMain lets the test binary play the program: as zorilla in the scripts,
+// as zorilla-pilot on the machines of their sites.
+func TestMain(m *testing.M) {
+	switch name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); name {
+	case "zorilla", bundle.LocalName:
+		os.Exit(Main(os.Args, os.Stdout, os.Stderr))
+	}
+	testscript.Main(m, map[string]func(){"zorilla": func() {}})
+}
+
+// patience bounds each wait of a script.
+const patience = 30 * time.Second
+
+// params are those of all scripts. Each runs in directories of its own.
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
+		Setup: func(env *testscript.Env) error {
+			tmp := filepath.Join(env.WorkDir, ".tmp")
+			for k, v := range map[string]string{
+				"HOME": env.WorkDir, "XDG_STATE_HOME": filepath.Join(env.WorkDir, ".state"), "XDG_CACHE_HOME": filepath.Join(env.WorkDir, ".cache"),
+				"XDG_CONFIG_HOME": filepath.Join(env.WorkDir, ".config"), "TMPDIR": tmp, "ZORILLA_PILOT": "", "NO_COLOR": "1",
+			} {
+				env.Setenv(k, v)
+			}
+			return os.MkdirAll(tmp, 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": cmdStatus,
+			"await":  cmdAwait,
+			"clean":  cmdClean,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		RequireUniqueNames: true,
+	}
+}
+
+func TestScripts(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the scripts run programs for sh")
+	}
+	testscript.Run(t, params("testdata"))
+}
+
+// cmdStatus is "status N PROGRAM [ARG...]": the program must end with status N.
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N PROGRAM [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		e, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%s: %v", args[1], err)
+		}
+		got = e.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s ended with status %d, want %d", args[1], got, want)
+	}
+}
+
+// cmdAwait is "await FILE [PATTERN]": it waits until the file, which may be a
+// glob, is there and has a line that matches.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await FILE [PATTERN]")
+	}
+	pattern := regexp.MustCompile("")
+	if len(args) == 2 {
+		pattern = regexp.MustCompile(`(?m)` + args[1])
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
+		files, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		for _, f := range files {
+			if data, err := os.ReadFile(f); err == nil && pattern.Match(data) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited %v for %s", patience, strings.Join(args, " to have "))
+		}
+	}
+}
+
+// cmdClean checks that nothing of ours is left: no file in the directory for
+// temporary files, and no process that was started from or works in the
+// script's directories.
+func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: clean")
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
+		left := leftFiles(ts.Getenv("TMPDIR"))
+		left = append(left, leftProcesses(ts.Getenv("WORK"))...)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("left behind:\n%s", strings.Join(left, "\n"))
+		}
+	}
+}
+
+// leftFiles lists what is not an empty directory of the user's own.
+func leftFiles(tmp string) (left []string) {
+	filepath.WalkDir(tmp, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			left = append(left, path)
+		}
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "s-") {
+			left = append(left, path)
+		}
+		return nil
+	})
+	return left
+}
+
+// leftProcesses lists processes, other than those of this test itself, whose working
+// directory or environment is that of the script.
+func leftProcesses(work string) (left []string) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	for _, dir := range dirs {
+		env, err := os.ReadFile(filepath.Join(dir, "environ"))
+		if err != nil || !strings.Contains(string(env), "XDG_STATE_HOME="+filepath.Join(work, ".state")+"\x00") {
+			continue
+		}
+		cmd, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if len(cmd) == 0 {
+			continue // a zombie
+		}
+		left = append(left, filepath.Base(dir)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
+	}
+	return left
+}
