@@ -21,6 +21,7 @@ func (c *carrier) offerAdmission(ctx context.Context, id *Identity, signer *Sign
 	defer context.AfterFunc(ctx, st.reset)()
 	switch err := offerStream(st, &wire.Open{Src: id.ID, Stream: wire.StreamAdmit}); {
 	case errors.Is(err, ErrRefused):
+		st.reset()
 		return nil // it has an identity; the link will tell
 	case err != nil:
 		st.reset()
@@ -29,8 +30,8 @@ func (c *carrier) offerAdmission(ctx context.Context, id *Identity, signer *Sign
 	return signer.ServeJoin(ctx, st)
 }
 
-// renewBefore is how long before its end a hub takes a new signer when it is
-// offered one.
+// renewBefore is how long before its signer's end a hub joins again when it is
+// offered to.
 const renewBefore = hubValidity / 2
 
 // serveAdmission joins the session of a signer that has come to this node.
@@ -43,12 +44,12 @@ func (c *carrier) serveAdmission(st *muxStream) error {
 		st.reset()
 		return nil
 	}
-	id, signer := e.self()
+	old, signer := e.self()
 	switch {
 	case e.config.Join == nil:
 		refuse(st, errors.New("not waiting to be admitted"))
 		return nil
-	case id != nil:
+	case old != nil && (signer == nil || signer.Expires().Sub(old.Now()) > renewBefore):
 		refuse(st, errors.New("already admitted"))
 		return nil
 	}
@@ -57,18 +58,26 @@ func (c *carrier) serveAdmission(st *muxStream) error {
 		return fmt.Errorf("be admitted: %w", err)
 	}
 	_ = st.SetDeadline(time.Time{})
-	id, signer, err := join(e.life, st, *e.config.Join)
+	request := *e.config.Join
+	request.Renew = old
+	id, newer, err := join(e.life, st, request)
 	if err != nil {
 		return fmt.Errorf("be admitted: %w", err)
 	}
-	if signer != nil {
-		signer.log, signer.once = e.log, e.once
+	switch {
+	case signer != nil && newer != nil:
+		signer.renew(newer)
+	case newer != nil:
+		newer.logTo(e.log, e.once)
+		signer = newer
 	}
 	if err := e.Admit(id, signer); err != nil {
 		return err
 	}
 	e.log.Info("admitted", "node", id.ID, "role", id.Role, "site", id.Site, "session", string(id.Session))
-	e.spawn(func() { e.emit(Joined{Identity: id, Signer: signer}) })
+	if old == nil {
+		e.spawn(func() { e.emit(Joined{Identity: id, Signer: signer}) })
+	}
 	return nil
 }
 

@@ -138,8 +138,8 @@ func New(c Config) (*Endpoint, error) {
 	return e, nil
 }
 
-// Admit gives an endpoint that has no identity the one it joined with. The
-// signer may be nil.
+// Admit gives an endpoint that has no identity the one it joined with, or a
+// renewed one (see [JoinRequest].Renew). The signer may be nil.
 func (e *Endpoint) Admit(id *Identity, s *Signer) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -259,13 +259,13 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 
 // introduce does what must come first on a carrier.
 func (e *Endpoint) introduce(ctx context.Context, c *carrier, id *Identity, signer *Signer, o Options) (Peer, error) {
+	var refused error
 	if o.Admit {
 		if signer == nil {
 			return Peer{}, errors.New("no signer to admit with")
 		}
-		if err := c.offerAdmission(ctx, id, signer); err != nil {
-			return Peer{}, err
-		}
+		// Not the last word: a hub that could not renew can still be linked to.
+		refused = c.offerAdmission(ctx, id, signer)
 	}
 	kind := wire.StreamLink
 	if o.Bulk {
@@ -273,7 +273,7 @@ func (e *Endpoint) introduce(ctx context.Context, c *carrier, id *Identity, sign
 	}
 	s, err := c.open(ctx, id, wire.NodeID{}, kind)
 	if err != nil {
-		return Peer{}, err
+		return Peer{}, errors.Join(refused, err)
 	}
 	if err := s.confirmed(); err != nil {
 		s.raw.reset()

@@ -22,6 +22,9 @@ type JoinRequest struct {
 	Token      string // the token's name
 	Secret     []byte // the token's secret
 	WantSigner bool   // ask to admit pilots of the own site; for hubs
+	// Renew, if not nil, keeps the key and so the node's identity: for a new
+	// certificate before the old one's end. It takes one more join of the token.
+	Renew *Identity
 }
 
 // Join gets an identity from the hub or launcher at the other end of a fresh
@@ -72,6 +75,9 @@ func joinOver(ctx context.Context, raw net.Conn, req JoinRequest) (*Identity, *S
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, nil, err
+	}
+	if req.Renew != nil {
+		key = req.Renew.key
 	}
 	m := &wire.Join{Token: req.Token}
 	if m.CSR, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key); err != nil {

@@ -242,3 +242,28 @@ func TestAuthorityKept(t *testing.T) {
 		t.Error("junk is an authority")
 	}
 }
+
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	a := authority(t)
+	signer := a.Signer(identity(t, a, wire.RoleLauncher, "home"), nil)
+	addToken(t, signer, transport.Token{Name: "p", Role: wire.RolePilot, Site: "das5", Joins: 2})
+	req := transport.JoinRequest{Pin: a.Pin(), Token: "p", Secret: secret}
+	first, _, err := join(t, signer, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Renew = first
+	second, _, err := join(t, signer, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.ID != first.ID || second == first {
+		t.Errorf("%v was renewed as %v", first.ID, second.ID)
+	}
+	n := start(t, transport.Config{Identity: first})
+	report(t, n.Admit(second, nil))
+	if err := n.Admit(identity(t, a, wire.RolePilot, "das5"), nil); err == nil {
+		t.Error("a node became another one")
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -211,4 +212,38 @@ func TestHalfClose(t *testing.T) {
 		report(t, s.Close())
 		report(t, s.Close())
 	}
+}
+
+// TestHubRenewed lets a hub, whose signer ends in less than half a day, be
+// admitted again when the launcher comes back, as the same node with the same
+// tokens.
+func TestHubRenewed(t *testing.T) {
+	t.Parallel()
+	a, err := transport.NewAuthority(session, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := identity(t, a, wire.RoleLauncher, "home")
+	signer := a.Signer(id, nil)
+	addToken(t, signer, transport.Token{Name: "hub", Role: wire.RoleHub, Site: "das5", Joins: 2})
+	launcher := start(t, transport.Config{Identity: id, Signer: signer})
+	hub := start(t, transport.Config{Join: &transport.JoinRequest{Pin: a.Pin(), Token: "hub", Secret: secret, WantSigner: true}})
+	dial := listen(t, hub, transport.Local)
+	admit := transport.Options{Admit: true}
+	first := connect(t, launcher, dial(), transport.Local, admit)
+	joined, _ := wait(hub, 0, func(transport.Joined) bool { return true })
+	addToken(t, joined.Signer, transport.Token{Name: "p", Role: wire.RolePilot, Site: "das5", Joins: 9})
+	for range 2 { // renewed, and then refused because the token is used up
+		if again := connect(t, launcher, dial(), transport.Local, admit); again.ID != first.ID {
+			t.Errorf("hub %v came back as %v", first.ID, again.ID)
+		}
+		req := transport.JoinRequest{Pin: a.Pin(), Token: "p", Secret: secret}
+		if _, _, err := transport.Join(t.Context(), dial(), transport.Local, req); err != nil {
+			t.Error(err)
+		}
+	}
+	// A fresh hub with that token stays outside.
+	other := start(t, transport.Config{Join: &transport.JoinRequest{Pin: a.Pin(), Token: "hub", Secret: secret, WantSigner: true}})
+	_, err = launcher.Connect(t.Context(), listen(t, other, transport.Local)(), transport.Local, admit)
+	wantError(t, err, transport.ErrRefused, "used up")
 }

@@ -27,27 +27,61 @@ const (
 // Signer admits nodes: the CA of a session, or a hub for pilots of its own
 // site. It is safe for concurrent use.
 type Signer struct {
-	id     *Identity
-	issuer issuer
-	own    *x509.Certificate // a hub's intermediate; nil for the CA
-	log    *slog.Logger
-	once   *onceLog
-	slots  chan struct{}
+	slots chan struct{}
 
 	mu     sync.Mutex
+	with   credentials
+	log    *slog.Logger
+	once   *onceLog
 	tokens map[string]*Token
+}
+
+// credentials are what a signer signs with. They are immutable.
+type credentials struct {
+	id     *Identity // shown to those who join
+	issuer issuer
+	own    *x509.Certificate // a hub's intermediate; nil for the CA
 }
 
 func newSigner(id *Identity, by issuer, own *x509.Certificate, log *slog.Logger) *Signer {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Signer{id: id, issuer: by, own: own, log: log, once: newOnceLog(log),
+	return &Signer{with: credentials{id, by, own}, log: log, once: newOnceLog(log),
 		slots: make(chan struct{}, maxJoins), tokens: make(map[string]*Token)}
 }
 
 // Expires returns until when the signer can admit nodes, in the CA's time.
-func (s *Signer) Expires() time.Time { return s.issuer.cert.NotAfter }
+func (s *Signer) Expires() time.Time { return s.credentials().issuer.cert.NotAfter }
+
+func (s *Signer) credentials() credentials {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.with
+}
+
+// renew takes over a newer signer's credentials and keeps the tokens.
+func (s *Signer) renew(newer *Signer) {
+	with := newer.credentials()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.with = with
+}
+
+// logTo sends what the signer has to say to an endpoint's log.
+func (s *Signer) logTo(log *slog.Logger, once *onceLog) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log, s.once = log, once
+}
+
+// refused logs a join that came to nothing.
+func (s *Signer) refused(c net.Conn, err error) {
+	s.mu.Lock()
+	once := s.once
+	s.mu.Unlock()
+	once.warn("join refused", c, err)
+}
 
 // ServeJoin runs the signer's side of one join on a fresh byte stream and
 // closes it. It takes at most 10 seconds and 16 KiB each way; the 65th at once
@@ -61,7 +95,7 @@ func (s *Signer) ServeJoin(ctx context.Context, conn io.ReadWriteCloser) error {
 		defer func() { <-s.slots }()
 	default:
 		err := fmt.Errorf("%w: %d joins at once", ErrRefused, maxJoins)
-		s.once.warn("join refused", c, err)
+		s.refused(c, err)
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
@@ -69,17 +103,18 @@ func (s *Signer) ServeJoin(ctx context.Context, conn io.ReadWriteCloser) error {
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	if err := s.serveJoin(ctx, &limitedConn{Conn: c, in: wire.MaxJoin, out: wire.MaxJoin}); err != nil {
 		err = fmt.Errorf("serve a join: %w", err)
-		s.once.warn("join refused", c, err)
+		s.refused(c, err)
 		return err
 	}
 	return nil
 }
 
 func (s *Signer) serveJoin(ctx context.Context, raw net.Conn) error {
-	chain := append(append([][]byte(nil), s.id.chain...), s.id.ca.Raw)
+	id := s.credentials().id
+	chain := append(append([][]byte(nil), id.chain...), id.ca.Raw)
 	c := tls.Server(raw, &tls.Config{
 		MinVersion:             tls.VersionTLS13,
-		Certificates:           []tls.Certificate{{Certificate: chain, PrivateKey: s.id.key}},
+		Certificates:           []tls.Certificate{{Certificate: chain, PrivateKey: id.key}},
 		NextProtos:             []string{alpnJoin},
 		SessionTicketsDisabled: true,
 	})
@@ -116,8 +151,9 @@ func (s *Signer) serveJoin(ctx context.Context, raw net.Conn) error {
 
 // admit decides about one request.
 func (s *Signer) admit(req *wire.Join, cs tls.ConnectionState) (*wire.Admitted, error) {
-	now := s.issuer.clock.now()
-	if now.After(s.issuer.cert.NotAfter) {
+	with := s.credentials()
+	now := with.issuer.clock.now()
+	if now.After(with.issuer.cert.NotAfter) {
 		return nil, errSignerOld
 	}
 	pub, err := requestedKey(req.CSR)
@@ -137,26 +173,29 @@ func (s *Signer) admit(req *wire.Join, cs tls.ConnectionState) (*wire.Admitted, 
 	if err != nil {
 		return nil, err
 	}
-	if hubKey != nil && (t.Role != wire.RoleHub || s.own != nil) {
+	if hubKey != nil && (t.Role != wire.RoleHub || with.own != nil) {
 		return nil, errNoHub
 	}
-	leaf, err := s.issuer.node(pub, t.Role, t.Site, s.id.Session)
+	leaf, err := with.issuer.node(pub, t.Role, t.Site, with.id.Session)
 	if err != nil {
 		return nil, err
 	}
 	a := &wire.Admitted{Chain: [][]byte{leaf.Raw}, Time: now.Unix()}
-	if s.own != nil {
-		a.Chain = append(a.Chain, s.own.Raw)
+	if with.own != nil {
+		a.Chain = append(a.Chain, with.own.Raw)
 	}
-	a.Chain = append(a.Chain, s.id.ca.Raw)
+	a.Chain = append(a.Chain, with.id.ca.Raw)
 	if hubKey != nil {
-		hub, err := s.issuer.hub(hubKey, t.Site, s.id.Session)
+		hub, err := with.issuer.hub(hubKey, t.Site, with.id.Session)
 		if err != nil {
 			return nil, err
 		}
 		a.Hub = hub.Raw
 	}
-	s.log.Info("node admitted", "node", wire.NodeIDOf(leaf.RawSubjectPublicKeyInfo), "role", t.Role, "site", t.Site, "token", t.Name)
+	s.mu.Lock()
+	log := s.log
+	s.mu.Unlock()
+	log.Info("node admitted", "node", wire.NodeIDOf(leaf.RawSubjectPublicKeyInfo), "role", t.Role, "site", t.Site, "token", t.Name)
 	return a, nil
 }
 

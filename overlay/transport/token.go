@@ -46,11 +46,11 @@ func (s *Signer) AddToken(t Token) error {
 	if err := t.validate(); err != nil {
 		return err
 	}
-	if s.own != nil && (t.Role != wire.RolePilot || t.Site != s.id.Site) {
-		return fmt.Errorf("token %s: a hub of %s cannot admit a %s of %s", t.Name, s.id.Site, t.Role, t.Site)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.with.own != nil && (t.Role != wire.RolePilot || t.Site != s.with.id.Site) {
+		return fmt.Errorf("token %s: a hub of %s cannot admit a %s of %s", t.Name, s.with.id.Site, t.Role, t.Site)
+	}
 	if _, ok := s.tokens[t.Name]; !ok && len(s.tokens) >= maxTokens {
 		return fmt.Errorf("token %s: the signer holds %d already", t.Name, maxTokens)
 	}
@@ -86,7 +86,7 @@ func (s *Signer) redeem(name string, good func(secret []byte) bool) (Token, erro
 		return Token{}, errUnknownToken
 	case !good(t.Secret):
 		return Token{}, errWrongProof
-	case !t.Expires.IsZero() && s.issuer.clock.now().After(t.Expires):
+	case !t.Expires.IsZero() && s.with.issuer.clock.now().After(t.Expires):
 		return Token{}, errExpiredToken
 	case t.Joins <= 0:
 		return Token{}, errUsedUpToken
