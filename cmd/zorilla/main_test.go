@@ -168,3 +168,26 @@ func leftProcesses(work string) (left []string) {
 	}
 	return left
 }
+
+// The examples do what their README says.
+func TestExamples(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the scripts run programs for sh")
+	}
+	for _, name := range []string{"hello", "montecarlo"} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := filepath.Abs(filepath.Join("..", "..", "examples", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := params(dir)
+			setup := p.Setup
+			p.Setup = func(env *testscript.Env) error {
+				env.Setenv("EXAMPLE", dir)
+				sites := "[site.here]\nurl = \"local:\"\nslots = 2\n"
+				return errors.Join(setup(env), os.WriteFile(filepath.Join(env.WorkDir, "sites.toml"), []byte(sites), 0o600))
+			}
+			testscript.Run(t, p)
+		})
+	}
+}
