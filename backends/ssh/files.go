@@ -164,6 +164,7 @@ func (l *login) putSFTP(ctx context.Context, c *sftp.Client, name, tmp string, m
 	defer func() {
 		if err != nil {
 			f.Close()
+			err = diskFull(c, tmp, err)
 			c.Remove(tmp)
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
@@ -186,6 +187,22 @@ func (l *login) putSFTP(ctx context.Context, c *sftp.Client, name, tmp string, m
 		return err
 	}
 	return c.Rename(tmp, name)
+}
+
+// diskFull is err, or says that the disk is full when that is behind a failure
+// that sftp has no better word for.
+func diskFull(c *sftp.Client, name string, err error) error {
+	status, ok := errors.AsType[*sftp.StatusError](err)
+	if !ok || status.FxCode() != sftp.ErrSSHFxFailure {
+		return err
+	}
+	if _, ok := c.HasExtension("statvfs@openssh.com"); !ok {
+		return err
+	}
+	if v, serr := c.StatVFS(path.Dir(name)); serr == nil && v.Bavail*v.Frsize < 64<<10 {
+		return fmt.Errorf("no space left on the device: %w", err)
+	}
+	return err
 }
 
 // bound ends the use of c a little after ctx ends, even if the server stalls.

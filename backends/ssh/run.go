@@ -81,7 +81,7 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 		var f frame
 		_, p.stderr, f.noise, f.err = awaitFrame(s.Stderr(), n)
 		if f.err != nil && f.err != errNoFrame {
-			s.Close() // else the other stream would wait for ever
+			p.end(f.err) // else the other stream would wait for ever
 		}
 		stderr <- f
 	})
@@ -91,7 +91,7 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 	var out frame
 	out.word, p.stdout, out.noise, out.err = awaitFrame(s, n)
 	if out.err != nil {
-		s.Close()
+		p.end(out.err)
 	}
 	errs := <-stderr
 	if out.err != nil || errs.err != nil {
@@ -321,7 +321,6 @@ func (p *process) end(cause error) {
 			p.l.spawn(func() {
 				ok, err := p.s.SendRequest("signal", true, gossh.Marshal(struct{ Signal string }{"KILL"}))
 				killed <- ok || err != nil
-				p.s.Close()
 			})
 			timer := time.NewTimer(killTime)
 			defer timer.Stop()
@@ -331,9 +330,9 @@ func (p *process) end(cause error) {
 					p.l.kill(p.pid)
 				}
 			case <-timer.C:
-				p.s.Close()
 			case <-p.l.done:
 			}
+			p.s.Close()
 		}) {
 			p.s.Close()
 		}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package ssh_test
 
 import (
@@ -170,6 +172,12 @@ func TestNoCommand(t *testing.T) {
 // A server that passes no signals on: the command is killed by its number.
 func TestCloseKillsWithoutSignals(t *testing.T) {
 	t.Parallel()
+	t.Run("process", func(t *testing.T) { testDeaf(t, func(_ gat.Login, p gat.Process) { p.Close() }) })
+	t.Run("login", func(t *testing.T) { testDeaf(t, func(l gat.Login, _ gat.Process) { l.Close() }) })
+}
+
+func testDeaf(t *testing.T, closeIt func(gat.Login, gat.Process)) {
+	t.Parallel()
 	s, tg := setup(t, "h")
 	s.deaf = true
 	l := login(t, ssh.Backend{}, tg)
@@ -177,7 +185,7 @@ func TestCloseKillsWithoutSignals(t *testing.T) {
 	if out, errs, code := run(t, l, "mkfifo", fifo); code != 0 {
 		t.Fatal(out, errs)
 	}
-	p, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"/bin/sh", "-c", `exec 9>"$1"; sleep 1000`, "x", fifo}})
+	p, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"/bin/sh", "-c", `exec 9>"$1"; sleep 60 & sleep 60`, "x", fifo}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +194,7 @@ func TestCloseKillsWithoutSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	p.Close()
+	closeIt(l, p)
 	if code, err := p.Wait(); err == nil {
 		t.Errorf("a closed process ended with %d and no error", code)
 	}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package ssh_test
 
 import (
@@ -170,8 +172,10 @@ func (s *server) session(ch gossh.Channel, reqs <-chan *gossh.Request) {
 			return
 		case r, ok := <-reqs:
 			if !ok {
-				if cmd != nil {
+				if cmd != nil && !s.deaf {
 					syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				}
+				if cmd != nil {
 					<-ended
 				}
 				return
