@@ -20,18 +20,21 @@ func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
 // bench is a user at the client of a farm: a home with keys, a place for
 // results, and the events of a run.
 type bench struct {
-	t    *testing.T
+	t    testing.TB
 	farm *testbed.Farm
 	home string
 	dir  string
 }
 
-func newBench(t *testing.T, farm *testbed.Farm) *bench {
+func newBench(t testing.TB, farm *testbed.Farm) *bench {
 	t.Helper()
 	b := &bench{t: t, farm: farm, home: t.TempDir(), dir: t.TempDir()}
 	ssh := filepath.Join(b.home, ".ssh")
 	if err := os.Mkdir(ssh, 0o700); err != nil {
 		t.Fatal(err)
+	}
+	if farm == nil {
+		return b // for runs on this machine alone
 	}
 	for name, src := range map[string]string{"id_ed25519": farm.Key, "known_hosts": farm.KnownHosts} {
 		data, err := os.ReadFile(src)
@@ -75,7 +78,6 @@ func (b *bench) run(job launcher.Job, sites string, change func(*launcher.Option
 	opts := launcher.Options{
 		Sites:    b.sites(sites),
 		Backends: all.Registry(),
-		Dial:     b.farm.Dial,
 		Home:     b.home,
 		Out:      filepath.Join(b.dir, fmt.Sprintf("out-%d", time.Now().UnixNano())),
 		State:    filepath.Join(b.dir, "state"),
@@ -86,6 +88,9 @@ func (b *bench) run(job launcher.Job, sites string, change func(*launcher.Option
 			}
 			events = append(events, e)
 		},
+	}
+	if b.farm != nil {
+		opts.Dial = b.farm.Dial
 	}
 	if change != nil {
 		change(&opts)
