@@ -34,6 +34,7 @@ const (
 	MaxHolders  = 64        // holders in a grant
 	MaxOutputs  = 64        // output globs
 	MaxWarnings = 16        // warnings about one attempt
+	MaxWarned   = 2 << 10   // bytes in all of them
 	MaxPlatform = 8         // platforms in requirements
 )
 
@@ -360,6 +361,13 @@ type Result struct {
 func (r *Result) Validate() error {
 	if r.Stdout < 0 || r.Stderr < 0 {
 		return invalidf("output of %d and %d bytes", r.Stdout, r.Stderr)
+	}
+	warned := 0
+	for _, w := range r.Warnings {
+		warned += len(w)
+	}
+	if warned > MaxWarned {
+		return invalidf("warnings of %d bytes", warned)
 	}
 	return firstError(checkList("warnings", r.Warnings, MaxWarnings, MaxReason), r.Exit.Validate())
 }

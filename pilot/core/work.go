@@ -323,7 +323,7 @@ func (n *Node) Started(now time.Duration, key wire.Key, pid int) {
 // Exited tells that a worker's process has ended, or could not be started, and
 // what there is to collect of it.
 func (n *Node) Exited(now time.Duration, key wire.Key, r wire.Result) {
-	r.Exit.Text = clip(r.Exit.Text)
+	r.Exit.Text, r.Warnings = clip(r.Exit.Text), clipAll(r.Warnings)
 	if c := n.crew(key.Job); c != nil {
 		c.Exited(now, key, r, &n.jx)
 		n.absorb(now)
@@ -337,6 +337,20 @@ func clip(s string) string {
 		s = s[:wire.MaxReason-3] + "..."
 	}
 	return strings.ToValidUTF8(s, "?")
+}
+
+// clipAll bounds warnings, of which the first ones matter most.
+func clipAll(list []string) []string {
+	var out []string
+	left := wire.MaxWarned
+	for _, s := range list {
+		s = strings.ReplaceAll(clip(s), "\x00", "?")
+		if left -= len(s); left < 0 || len(out) == wire.MaxWarnings {
+			break
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // tickWork lets time pass for claims and crews.

@@ -1,0 +1,394 @@
+package wire_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite testdata/golden.txt")
+
+const golden = "testdata/golden.txt"
+
+func id(b byte) (id wire.NodeID) {
+	for i := range id {
+		id[i] = b
+	}
+	return id
+}
+
+var (
+	jobID  = wire.JobID{0xaa, 0xbb, 15: 0xcc}
+	digest = wire.Digest{1, 2, 3, 31: 0xff}
+	peer   = wire.Peer{ID: id(7), Role: wire.RolePilot, Site: "das5", Name: "node001",
+		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64"}
+	advert = wire.Advert{Job: jobID, Epoch: 1, Seq: 3, Primary: id(1), Order: 9, Open: 40,
+		Needs: wire.Requirements{Cores: 2, Memory: 4 << 30, Disk: 1 << 30, GPUs: 1, Platforms: []string{"linux/amd64", "linux/arm64"}, Runtime: "jvm"},
+		Lease: 10 * time.Minute}
+	program = wire.Program{Argv: []string{"app.jar", "-x", "é"}, Env: []string{"A=b", "C="}, Runtime: "jvm", Java: 17, JVM: []string{"-Xss1m"},
+		Root: digest, Holders: []wire.NodeID{id(2), id(1)}, Stdin: "in/data", Outputs: []string{"*.csv"}, Memory: 1 << 30, KillGrace: 5 * time.Second}
+	exited = wire.Result{Exit: wire.Exit{Reason: wire.ExitProgram, Code: 3, Text: "exit status 3"}, Root: digest, Stdout: 10, Stderr: 1 << 40, Warnings: []string{"*.csv matches nothing"}}
+)
+
+// samples holds every message with every field set.
+var samples = []wire.Message{
+	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001"},
+	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&advert}, Quiet: time.Second},
+	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}},
+	&wire.Ping{Seq: 5, Quiet: 2 * time.Second},
+	&wire.Pong{Seq: 5},
+	&wire.Leave{Reason: "wall time"},
+	&wire.Tokens{Tokens: []wire.Token{{Name: "t1", Secret: bytes.Repeat([]byte{5}, 32), Role: wire.RolePilot, Joins: 3, TTL: time.Hour}}},
+	&wire.Retire{Reason: "done"},
+	&advert,
+	&wire.Claim{Job: jobID, Epoch: 1, Seq: 4, Workers: 8, TTL: 5 * time.Second},
+	&wire.Hold{Job: jobID, Epoch: 1, Seq: 4, Workers: 8, TTL: time.Minute},
+	&wire.Grant{Job: jobID, Epoch: 1, Seq: 4, Lease: time.Minute, Size: 40, Workers: []wire.Attempt{{Rank: 0, Attempt: 1}, {Rank: 7, Attempt: 2}}, Program: program},
+	&wire.Refuse{Job: jobID, Epoch: 1, Seq: 4, Shun: time.Minute},
+	&wire.Release{Job: jobID, Epoch: 1, Seq: 4, Reason: "an older job", All: true},
+	&wire.Report{Job: jobID, Epoch: 1, Seq: 6, Workers: []wire.Status{
+		{Attempt: wire.Attempt{Rank: 0, Attempt: 1}, State: wire.WorkerRunning, PID: 4711},
+		{Attempt: wire.Attempt{Rank: 7, Attempt: 2}, State: wire.WorkerExited, Result: &exited}}},
+	&wire.Ack{Job: jobID, Epoch: 1, Of: wire.KindRenew, Seq: 6, Before: 4},
+	&wire.Stop{Job: jobID, Epoch: 1, Workers: []wire.Attempt{{Rank: 7, Attempt: 2}}, Keep: true, Now: true, Reason: "superseded"},
+	&wire.Closed{Job: jobID, Epoch: 1, Ack: true},
+	&wire.Renew{Job: jobID, Epoch: 1, Seq: 2, Lease: time.Minute},
+	&wire.Open{Dst: id(3), Src: id(4), Stream: wire.StreamFetch, Hops: 8},
+	&wire.Accepted{Error: "no route"},
+	&wire.Listen{Host: "10.141.0.1"},
+	&wire.Listening{Address: "10.141.0.1:40000", Error: "forbidden"},
+	&wire.Dial{Address: "inner3:22"},
+	&wire.Join{Token: "t1", Proof: bytes.Repeat([]byte{6}, 32), CSR: []byte{1}, HubCSR: []byte{2}},
+	&wire.Admitted{Error: "late", Chain: [][]byte{{1}, {2}}, Hub: []byte{3}, Time: 1234567890},
+	&wire.Want{Job: jobID, Digests: []wire.Digest{digest}},
+	&wire.BlobHeader{Digest: digest, Size: 1 << 20},
+	&wire.Missing{Digest: digest, Reason: "not here"},
+	&wire.Output{Job: jobID, Rank: 7, Attempt: 2, FD: 1},
+	&wire.Resume{Offset: 77, Refused: true},
+	&wire.Received{Offset: 77},
+}
+
+var manifest = wire.Manifest{Files: []wire.File{
+	{Path: "app.jar", Mode: 0o644, Size: 5, Chunks: []wire.Chunk{{Digest: digest, Size: 5}}},
+	{Path: "lib", Mode: wire.ModeDir | 0o755},
+	{Path: "lib/link", Mode: wire.ModeLink | 0o777, Link: "../app.jar"},
+}}
+
+// encodings returns the bytes of every sample, by name.
+func encodings() (names []string, all map[string][]byte) {
+	all = make(map[string][]byte)
+	for _, m := range samples {
+		name := strings.TrimPrefix(fmt.Sprintf("%T", m), "*wire.")
+		names = append(names, name)
+		all[name] = wire.Encode(m)
+	}
+	return append(names, "Manifest"), withManifest(all)
+}
+
+func withManifest(all map[string][]byte) map[string][]byte {
+	all["Manifest"] = wire.EncodeManifest(&manifest)
+	return all
+}
+
+func TestGolden(t *testing.T) {
+	names, all := encodings()
+	if *rewrite {
+		var out strings.Builder
+		for _, name := range names {
+			fmt.Fprintf(&out, "%s %x\n", name, all[name])
+		}
+		if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	seen := 0
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		name, want, _ := strings.Cut(lines.Text(), " ")
+		if got := hex.EncodeToString(all[name]); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+		seen++
+	}
+	if err := lines.Err(); err != nil || seen != len(names) {
+		t.Errorf("%d golden lines for %d messages: %v", seen, len(names), err)
+	}
+}
+
+// TestEveryKind holds that the samples, and so the golden bytes, leave out no kind.
+func TestEveryKind(t *testing.T) {
+	have := make(map[wire.Kind]bool)
+	for _, m := range samples {
+		have[m.Kind()] = true
+	}
+	for k := range 256 {
+		_, err := wire.Decode([]byte{byte(k), 0xa0})
+		known := err == nil || !strings.Contains(err.Error(), "unknown kind")
+		if known != have[wire.Kind(k)] {
+			t.Errorf("kind %#x: known %v, sample %v", k, known, have[wire.Kind(k)])
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	var stream bytes.Buffer
+	for _, m := range samples {
+		got, err := wire.Decode(wire.Encode(m))
+		if err != nil {
+			t.Errorf("%T: %v", m, err)
+		}
+		if d := cmp.Diff(m, got); d != "" {
+			t.Errorf("%T (-want +got):\n%s", m, d)
+		}
+		if err := wire.WriteFrame(&stream, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range samples {
+		got, err := wire.ReadFrame(&stream, 0)
+		if err != nil {
+			t.Fatalf("%T: %v", m, err)
+		}
+		if d := cmp.Diff(m, got); d != "" {
+			t.Errorf("frame of %T (-want +got):\n%s", m, d)
+		}
+	}
+	if _, err := wire.ReadFrame(&stream, 0); err != io.EOF {
+		t.Errorf("at the end: %v, want EOF", err)
+	}
+	got, err := wire.DecodeManifest(wire.EncodeManifest(&manifest))
+	if d := cmp.Diff(&manifest, got); err != nil || d != "" {
+		t.Errorf("manifest: %v\n%s", err, d)
+	}
+}
+
+// TestLargest holds that what passes Validate fits into a frame.
+func TestLargest(t *testing.T) {
+	long := strings.Repeat("n", wire.MaxName)
+	p := wire.Peer{ID: id(255), Role: wire.RolePilot, Site: long, Name: long, Platform: long,
+		Offer: wire.Offer{Slots: wire.MaxSlots, Cores: wire.MaxCores, Memory: wire.MaxBytes, Disk: wire.MaxBytes, GPUs: wire.MaxCores}}
+	ad := &wire.Advert{Job: jobID, Epoch: 1 << 31, Seq: 1 << 63, Primary: id(255), Order: 1 << 63, Open: wire.MaxRanks, Lease: wire.MaxTime,
+		Needs: wire.Requirements{Cores: wire.MaxCores, Memory: wire.MaxBytes, Disk: wire.MaxBytes, GPUs: wire.MaxCores,
+			Platforms: repeat(long, wire.MaxPlatform), Runtime: strings.Repeat("r", 64)}}
+	var attempts []wire.Attempt
+	for i := range wire.MaxSlots {
+		attempts = append(attempts, wire.Attempt{Rank: uint32(wire.MaxRanks - wire.MaxSlots + i), Attempt: 1 << 31})
+	}
+	var status []wire.Status
+	for _, a := range attempts[:wire.MaxWorkers] {
+		status = append(status, wire.Status{Attempt: a, State: wire.WorkerExited, Result: &wire.Result{
+			Exit: wire.Exit{Reason: wire.ExitLost, Code: -1 << 31, Signal: 64, Text: strings.Repeat("t", wire.MaxReason)}, Root: digest, Stdout: 1 << 62, Stderr: 1 << 62,
+			Warnings: repeat(strings.Repeat("w", wire.MaxWarned/wire.MaxWarnings), wire.MaxWarnings)}})
+	}
+	args := repeat("", wire.MaxArgs)
+	args[0] = strings.Repeat("a", wire.MaxProgram-wire.MaxArgs*3)
+	if len(args[0]) > wire.MaxText {
+		args[1] = args[0][wire.MaxText:]
+		args[0] = args[0][:wire.MaxText]
+	}
+	for _, m := range []wire.Message{
+		&wire.Welcome{Peers: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers), Adverts: repeat(ad, wire.MaxAdverts), Quiet: wire.MaxTime},
+		&wire.PeersChanged{Up: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers)},
+		&wire.Tokens{Tokens: repeat(wire.Token{Name: strings.Repeat("t", 64), Secret: make([]byte, 64), Role: wire.RoleHub, Joins: 1 << 31, TTL: wire.MaxTime}, wire.MaxTokens)},
+		&wire.Grant{Job: jobID, Epoch: 1 << 31, Seq: 1 << 63, Lease: wire.MaxTime, Size: wire.MaxRanks, Workers: attempts, Program: wire.Program{
+			Argv: args, Env: repeat("A=", wire.MaxArgs), JVM: repeat("", wire.MaxArgs), Outputs: repeat("", wire.MaxOutputs), Holders: repeat(id(255), wire.MaxHolders),
+			Stdin: strings.Repeat("s", wire.MaxPath), Runtime: strings.Repeat("r", 64)}},
+		&wire.Report{Job: jobID, Epoch: 1 << 31, Seq: 1 << 63, Workers: status},
+		&wire.Stop{Job: jobID, Workers: attempts, Reason: strings.Repeat("t", wire.MaxReason)},
+		&wire.Want{Job: jobID, Digests: repeat(digest, 1024)},
+	} {
+		if err := m.Validate(); err != nil {
+			t.Errorf("%T is meant to be valid: %v", m, err)
+			continue
+		}
+		b := wire.Encode(m) // panics when it is too large
+		if _, err := wire.Decode(b); err != nil {
+			t.Errorf("%T of %d bytes: %v", m, len(b), err)
+		}
+	}
+}
+
+func repeat[T any](v T, n int) []T {
+	list := make([]T, n)
+	for i := range list {
+		list[i] = v
+	}
+	return list
+}
+
+func TestRefused(t *testing.T) {
+	grant := func(f func(*wire.Grant)) *wire.Grant {
+		g := &wire.Grant{Job: jobID, Size: 2, Workers: []wire.Attempt{{Rank: 0, Attempt: 1}}, Program: wire.Program{Argv: []string{"x"}}}
+		f(g)
+		return g
+	}
+	status := func(s wire.Status) *wire.Report { return &wire.Report{Workers: []wire.Status{s}} }
+	for name, m := range map[string]wire.Message{
+		"offer of too many slots":   &wire.Hello{Offer: wire.Offer{Slots: wire.MaxSlots + 1}},
+		"negative memory":           &wire.Hello{Offer: wire.Offer{Memory: -1}},
+		"name that is not UTF-8":    &wire.Hello{Name: "\xff"},
+		"peer without identity":     &wire.PeersChanged{Up: []wire.Peer{{Role: wire.RoleHub}}},
+		"peer without role":         &wire.PeersChanged{Up: []wire.Peer{{ID: id(1)}}},
+		"too many peers down":       &wire.PeersChanged{Down: make([]wire.NodeID, wire.MaxPeers+1)},
+		"no advert":                 &wire.Welcome{Adverts: []*wire.Advert{nil}},
+		"negative time":             &wire.Ping{Quiet: -1},
+		"endless time":              &wire.Ping{Quiet: wire.MaxTime + 1},
+		"long reason":               &wire.Leave{Reason: strings.Repeat("x", wire.MaxReason+1)},
+		"token for a launcher":      &wire.Tokens{Tokens: []wire.Token{{Name: "x", Secret: make([]byte, 32), Role: wire.RoleLauncher}}},
+		"short secret":              &wire.Tokens{Tokens: []wire.Token{{Name: "x", Secret: make([]byte, 15), Role: wire.RoleHub}}},
+		"advert without primary":    &wire.Advert{},
+		"claim for nothing":         &wire.Claim{},
+		"hold of nothing":           &wire.Hold{},
+		"grant of nothing":          grant(func(g *wire.Grant) { g.Workers = nil }),
+		"attempt zero":              grant(func(g *wire.Grant) { g.Workers[0].Attempt = 0 }),
+		"rank too high":             grant(func(g *wire.Grant) { g.Workers[0].Rank = wire.MaxRanks }),
+		"ranks not in order":        grant(func(g *wire.Grant) { g.Workers = []wire.Attempt{{Rank: 1, Attempt: 1}, {Rank: 0, Attempt: 1}} }),
+		"no program":                grant(func(g *wire.Grant) { g.Program.Argv = nil }),
+		"NUL in an argument":        grant(func(g *wire.Grant) { g.Program.Argv = []string{"x", "a\x00b"} }),
+		"environment without name":  grant(func(g *wire.Grant) { g.Program.Env = []string{"=x"} }),
+		"environment without value": grant(func(g *wire.Grant) { g.Program.Env = []string{"x"} }),
+		"input outside":             grant(func(g *wire.Grant) { g.Program.Stdin = "../x" }),
+		"too much text":             grant(func(g *wire.Grant) { g.Program.Argv = repeat(strings.Repeat("x", 1<<16), 3) }),
+		"negative grace":            grant(func(g *wire.Grant) { g.Program.KillGrace = -1 }),
+		"exited without result":     status(wire.Status{Attempt: wire.Attempt{Attempt: 1}, State: wire.WorkerExited}),
+		"running with result":       status(wire.Status{Attempt: wire.Attempt{Attempt: 1}, State: wire.WorkerRunning, Result: &exited}),
+		"unknown state":             status(wire.Status{Attempt: wire.Attempt{Attempt: 1}, State: 9}),
+		"unknown exit":              status(wire.Status{Attempt: wire.Attempt{Attempt: 1}, State: wire.WorkerExited, Result: &wire.Result{}}),
+		"too many statuses":         &wire.Report{Workers: make([]wire.Status, wire.MaxWorkers+1)},
+		"stop of nothing":           &wire.Stop{},
+		"acknowledged claim":        &wire.Ack{Of: wire.KindClaim},
+		"long warnings":             status(wire.Status{Attempt: wire.Attempt{Attempt: 1}, State: wire.WorkerExited, Result: &wire.Result{Exit: exited.Exit, Warnings: repeat(strings.Repeat("w", 1000), 3)}}),
+		"too many hops":             &wire.Open{Stream: wire.StreamLink, Hops: wire.MaxHops + 1},
+		"unknown stream":            &wire.Open{Stream: 99},
+		"output of input":           &wire.Output{},
+		"want of nothing":           &wire.Want{},
+	} {
+		if err := m.Validate(); !errors.Is(err, wire.ErrInvalid) {
+			t.Errorf("%s: %v, want it refused", name, err)
+		}
+	}
+}
+
+func TestRefusedManifest(t *testing.T) {
+	for name, f := range map[string][]wire.File{
+		"absolute path":       {{Path: "/x", Mode: 0o644}},
+		"path that climbs":    {{Path: "a/../../x", Mode: 0o644}},
+		"path twice":          {{Path: "a", Mode: 0o644}, {Path: "a", Mode: 0o644}},
+		"link outside":        {{Path: "a", Mode: wire.ModeLink, Link: "../x"}},
+		"absolute link":       {{Path: "a", Mode: wire.ModeLink, Link: "/etc/passwd"}},
+		"setuid":              {{Path: "a", Mode: 0o4755}},
+		"chunks too short":    {{Path: "a", Mode: 0o644, Size: 9, Chunks: []wire.Chunk{{Size: 5}}}},
+		"chunk too large":     {{Path: "a", Mode: 0o644, Size: wire.MaxChunk + 1, Chunks: []wire.Chunk{{Size: wire.MaxChunk + 1}}}},
+		"directory with size": {{Path: "a", Mode: wire.ModeDir, Size: 1}},
+	} {
+		m := &wire.Manifest{Files: f}
+		if err := m.Validate(); !errors.Is(err, wire.ErrInvalid) {
+			t.Errorf("%s: %v, want it refused", name, err)
+		}
+	}
+}
+
+func TestReadFrame(t *testing.T) {
+	whole := new(bytes.Buffer)
+	if err := wire.WriteFrame(whole, &wire.Ping{Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		in   []byte
+		want error
+	}{
+		"nothing":        {nil, io.EOF},
+		"half a length":  {[]byte{0, 0}, io.ErrUnexpectedEOF},
+		"half a message": {whole.Bytes()[:whole.Len()-1], io.ErrUnexpectedEOF},
+		"only a length":  {whole.Bytes()[:4], io.ErrUnexpectedEOF},
+		"empty message":  {[]byte{0, 0, 0, 0}, wire.ErrInvalid},
+		"giant message":  {[]byte{0xff, 0xff, 0xff, 0xff, 1}, wire.ErrInvalid},
+		"unknown kind":   {[]byte{0, 0, 0, 1, 0xee}, wire.ErrInvalid},
+	} {
+		if m, err := wire.ReadFrame(bytes.NewReader(tt.in), 0); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, %v; want %v", name, m, err, tt.want)
+		}
+	}
+	if _, err := wire.ReadFrame(bytes.NewReader(whole.Bytes()), 3); !errors.Is(err, wire.ErrInvalid) {
+		t.Errorf("a frame over the caller's limit: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, m := range samples {
+		f.Add(wire.Encode(m))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := wire.Decode(b)
+		if err != nil {
+			if !errors.Is(err, wire.ErrInvalid) {
+				t.Fatalf("error %v does not match ErrInvalid", err)
+			}
+			return
+		}
+		again := wire.Encode(m)
+		back, err := wire.Decode(again)
+		if err != nil {
+			t.Fatalf("%x decodes, its encoding %x does not: %v", b, again, err)
+		}
+		if !bytes.Equal(wire.Encode(back), again) {
+			t.Fatalf("encoding of %x is not stable", b)
+		}
+	})
+}
+
+func FuzzDecodeManifest(f *testing.F) {
+	f.Add(wire.EncodeManifest(&manifest))
+	f.Add(wire.EncodeManifest(&wire.Manifest{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := wire.DecodeManifest(b)
+		if err != nil {
+			return
+		}
+		again := wire.EncodeManifest(m)
+		if back, err := wire.DecodeManifest(again); err != nil || !bytes.Equal(wire.EncodeManifest(back), again) {
+			t.Fatalf("%x: encoding is not stable: %v", b, err)
+		}
+	})
+}
+
+func FuzzReadFrame(f *testing.F) {
+	for _, m := range samples {
+		var b bytes.Buffer
+		if err := wire.WriteFrame(&b, m); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Add([]byte{0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := bytes.NewReader(b)
+		for {
+			before := r.Len()
+			if _, err := wire.ReadFrame(r, 0); err != nil {
+				return
+			}
+			if r.Len() >= before {
+				t.Fatal("a frame of no bytes")
+			}
+		}
+	})
+}
