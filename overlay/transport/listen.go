@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -159,7 +160,7 @@ func (e *Endpoint) dialCarrier(ctx context.Context, conn net.Conn, kind CarrierK
 	}
 	tuneTCP(conn)
 	start := time.Now()
-	c := tls.Client(conn, id.carrierConfig())
+	c := tls.Client(&replayConn{Conn: conn, r: bufio.NewReaderSize(conn, readAhead)}, id.carrierConfig())
 	if err := c.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
@@ -192,8 +193,12 @@ func peekHello(conn net.Conn) (net.Conn, []string, error) {
 	if !errors.Is(err, errPeeked) {
 		return nil, nil, fmt.Errorf("not a TLS client: %w", err)
 	}
-	return &replayConn{Conn: conn, r: io.MultiReader(&seen, conn)}, protocols, nil
+	return &replayConn{Conn: conn, r: bufio.NewReaderSize(io.MultiReader(&seen, conn), readAhead)}, protocols, nil
 }
+
+// readAhead is how many bytes below TLS are read at once: crypto/tls asks for
+// a record at a time, which costs a system call each.
+const readAhead = 64 << 10
 
 // maxHello bounds a TLS client's first message, in bytes.
 const maxHello = 16 << 10
@@ -208,6 +213,7 @@ func (c helloConn) Read(p []byte) (int, error)  { return c.r.Read(p) }
 func (c helloConn) Write(p []byte) (int, error) { return len(p), nil }
 func (c helloConn) Close() error                { return nil }
 
+// replayConn reads by r.
 type replayConn struct {
 	net.Conn
 	r io.Reader

@@ -18,7 +18,7 @@ const (
 	baseAge    = 30 * time.Second       // the base is the least delay of the last one to two of these
 	ratePeriod = 10 * time.Second       // the best rate of the last one to two of these floors the credit
 	rateFloor  = 20 * time.Millisecond  // that many milliseconds of it
-	floorMost  = 1 << 20                // at most this much
+	floorMost  = 8 << 20                // at most this much
 )
 
 // pacer keeps bulk data from filling the queues of a slow path, so that

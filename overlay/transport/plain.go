@@ -15,8 +15,8 @@ type duplex interface {
 }
 
 // maxRecord is the largest payload of a plain record, in bytes. With its two
-// bytes of length it fills two frames of a slow path.
-const maxRecord = 2*smallFrame - recordHeader
+// bytes of length it fills one frame of a fast path, four of a slow one.
+const maxRecord = 4*smallFrame - recordHeader
 
 const recordHeader = 2
 

@@ -84,9 +84,13 @@ func (s *Stream) Write(p []byte) (int, error) {
 	if s.closed.Load() {
 		return 0, s.closedError("write")
 	}
+	piece := maxRecord
+	if _, ok := s.conn.(*tls.Conn); ok {
+		piece = tlsPiece
+	}
 	var done int
 	for done < len(p) {
-		n, err := s.conn.Write(p[done:min(done+tlsPiece, len(p))])
+		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
 		done += n
 		if err != nil {
 			return done, s.wrap("write", err)
