@@ -30,6 +30,8 @@ type screen struct {
 	midway bool            // the last line that stays has no end yet
 	paused int
 	dirty  bool
+	last   time.Time // of drawing
+	closed bool
 
 	stop chan struct{}
 	wg   sync.WaitGroup
@@ -69,7 +71,7 @@ func (s *screen) Start() {
 			select {
 			case <-t.C:
 				s.mu.Lock()
-				if s.dirty {
+				if s.dirty || time.Since(s.last) >= time.Second { // the clock in it
 					s.draw()
 				}
 				s.mu.Unlock()
@@ -141,7 +143,7 @@ func (s *screen) clear() {
 
 // draw puts the live view on the screen, in place of the one that is there.
 func (s *screen) draw() {
-	if !s.live || s.paused > 0 || s.view == nil {
+	if !s.live || s.closed || s.paused > 0 || s.view == nil {
 		return
 	}
 	lines := s.view()
@@ -163,7 +165,7 @@ func (s *screen) draw() {
 	}
 	b.WriteString("\x1b[J")
 	io.WriteString(s.stderr, b.String())
-	s.drawn, s.dirty = len(lines), false
+	s.drawn, s.dirty, s.last = len(lines), false, time.Now()
 }
 
 // Pause takes the live view away until Resume is called as often.
@@ -186,8 +188,8 @@ func (s *screen) Resume() {
 func (s *screen) Close() {
 	s.mu.Lock()
 	s.clear()
-	if s.live {
-		s.live = false
+	if !s.closed {
+		s.closed = true
 		close(s.stop)
 	}
 	s.mu.Unlock()
