@@ -41,14 +41,19 @@ func (s *Site) each(ctx context.Context, op string, routes []*route, do step) er
 // and the retries last.
 func (s *Site) try(ctx context.Context, op string, r *route, do step) error {
 	wait := s.cfg.Backoff
+	var login time.Duration // spent on logins that failed
 	for n := 0; ; n++ {
+		began := time.Now()
 		err := s.once(ctx, op, r, do)
 		if err == nil {
 			return nil
 		}
+		if e, ok := errors.AsType[*Error](err); ok && e.Op == "log in" {
+			login += time.Since(began)
+		}
 		_, held := errors.AsType[*heldError](err)
 		_, final := errors.AsType[*finalError](err)
-		if held || final || ClassOf(err) != Transient || n >= s.cfg.Retries || ctx.Err() != nil {
+		if held || final || ClassOf(err) != Transient || n >= s.cfg.Retries || login >= s.cfg.LoginTimeout || ctx.Err() != nil {
 			s.passOver(ctx, r, err)
 			return err
 		}

@@ -50,7 +50,8 @@ type SiteConfig struct {
 	Backoff time.Duration
 
 	// LoginTimeout bounds one login. The time the user takes to answer
-	// questions does not count. Default 30 s.
+	// questions does not count. A login is not tried again once its tries took
+	// this long together. Default 30 s.
 	LoginTimeout time.Duration
 
 	// Grace is the number of consecutive polls a job may be unknown to the

@@ -366,6 +366,25 @@ func TestLoginTimeout(t *testing.T) {
 	})
 }
 
+// TestSlowLoginsAreFewer gives up sooner where each try of a login takes long.
+func TestSlowLoginsAreFewer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := gatmem.New()
+		m.Fault("log in", -1, func(ctx context.Context) error {
+			take(ctx, 10*time.Second)
+			return &gat.Error{Class: gat.Transient, Err: errors.New("timed out")}
+		})
+		s := site(t, gat.SiteConfig{}, gatmem.Backend{"": m}, "mem:")
+		began := time.Now()
+		if err := s.Login(t.Context()); gat.ClassOf(err) != gat.Transient {
+			t.Errorf("login gives %v, want a transient error", err)
+		}
+		if got, want := time.Since(began), 30*time.Second+3*gat.DefaultBackoff; got != want || m.Calls("log in") != 3 {
+			t.Errorf("gave up after %v and %d tries, want %v and 3", got, m.Calls("log in"), want)
+		}
+	})
+}
+
 func TestUserTakesTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := gatmem.New()

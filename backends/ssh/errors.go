@@ -90,6 +90,9 @@ func forwardError(e endpoint, err *gossh.OpenChannelError) error {
 	case strings.Contains(msg, "not known") || strings.Contains(msg, "no address") || strings.Contains(msg, "resolve"):
 		return problem(gat.NotFound, "the name must be known on the host in between",
 			fmt.Errorf("the name %s does not resolve there: %w", e.host, err))
+	case strings.Contains(msg, "name resolution"):
+		return problem(gat.Transient, "the name must be known on the host in between, whose name server did not answer",
+			fmt.Errorf("the name %s does not resolve there: %w", e.host, err))
 	case strings.Contains(msg, "refused"):
 		return problem(gat.Transient, fmt.Sprintf("is %s the right port, and does an SSH server run there?", e.port),
 			fmt.Errorf("%s: connection refused: %w", at, err))
