@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot"
+	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
 // Times of connections to agents over a login.
@@ -43,6 +48,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 			case up <- nil:
 			default:
 			}
+			r.wg.Go(func() { r.direct(ctx, h) })
 			select {
 			case err = <-closed:
 			case <-ctx.Done():
@@ -63,7 +69,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 		case up <- err: // of the first try only; later ones find the buffer full or unread
 		default:
 		}
-		if refusals > 1 {
+		if refusals > 0 {
 			r.agentDied(ctx, h, socket)
 			return
 		}
@@ -86,8 +92,9 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 // errNoAgent matches errors of attach that say that nobody listens on the socket.
 var errNoAgent = errors.New("no agent answers")
 
-// attach connects this node to an agent through a bridge that is run over the login, and
-// once more for bulk data where the login allows a second one.
+// attach connects this node to an agent through a bridge that is run over the
+// login, and, where hosts behind it send their bulk data through it, once more
+// for that.
 func (r *siteRun) attach(ctx context.Context, h *host, socket string, closed chan<- error) (transport.Peer, error) {
 	tctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
@@ -95,10 +102,52 @@ func (r *siteRun) attach(ctx context.Context, h *host, socket string, closed cha
 	if err != nil {
 		return peer, err
 	}
-	if _, err := r.bridge(ctx, tctx, h, socket, transport.Options{Bulk: true}); err != nil {
-		r.s.log.Info("no second connection for bulk data", "site", r.site.Name, "error", err)
+	if len(r.site.Hosts) > 0 || socket != hubSocket {
+		if _, err := r.bridge(ctx, tctx, h, socket, transport.Options{Bulk: true}); err != nil {
+			r.s.log.Info("no second connection for bulk data", "site", r.site.Name, "error", err)
+		}
 	}
 	return peer, nil
+}
+
+// maxDirect is the number of pilots of a host that are given a connection of
+// their own for bulk data: servers allow ten conversations over a login.
+const maxDirect = 4
+
+// direct connects this node to the pilots of a host once more, past the hub,
+// for bulk data: each process less on the way is a copy less. It is an
+// improvement only, so what fails is not tried again before the next change.
+func (r *siteRun) direct(ctx context.Context, h *host) {
+	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	defer cancel()
+	r.mu.Lock()
+	var sockets []string
+	for number := range h.pilots {
+		socket := fmt.Sprintf(pilotSocket, number)
+		if h.direct[socket] || len(h.direct) >= maxDirect || len(h.hubs) == 0 || h.behind != "" || r.site.Local() {
+			continue
+		}
+		if h.direct == nil {
+			h.direct = make(map[string]bool)
+		}
+		h.direct[socket] = true
+		sockets = append(sockets, socket)
+	}
+	r.mu.Unlock()
+	for _, socket := range sockets {
+		forget := func(error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			delete(h.direct, socket)
+		}
+		peer, err := r.bridge(r.s.life, ctx, h, socket, transport.Options{Bulk: true, OnClose: forget})
+		if err != nil {
+			forget(err)
+			r.s.log.Info("no connection past the hub", "site", r.site.Name, "socket", socket, "error", err)
+			continue
+		}
+		r.s.sink.moved(peer.ID)
+	}
 }
 
 func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o transport.Options) (transport.Peer, error) {
@@ -110,12 +159,7 @@ func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o tr
 		cancel()
 		return transport.Peer{}, err
 	}
-	complaint := make(chan string, 1)
-	go func() {
-		buf := make([]byte, 1024)
-		n, _ := p.Stderr().Read(buf)
-		complaint <- firstLine(buf[:n])
-	}()
+	go io.Copy(io.Discard, p.Stderr()) // shells of hosts chatter there; the exit status tells enough
 	onClose := o.OnClose
 	o.OnClose = func(err error) {
 		cancel()
@@ -125,20 +169,35 @@ func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o tr
 	}
 	peer, err := r.s.ep.Connect(tctx, processConn{p, r.moved}, transport.Local, o)
 	if err != nil {
+		if r.noAgent(p) {
+			err = errNoAgent
+		}
 		p.Close()
 		cancel()
-		select {
-		case text := <-complaint:
-			if text != "" {
-				err = fmt.Errorf("%w: %s", errNoAgent, text)
-			}
-		case <-time.After(time.Second):
-		}
 		return peer, fmt.Errorf("site %s: attach to %s: %w", r.site.Name, socket, err)
 	}
 	stop()
 	return peer, nil
 }
+
+// noAgent reports whether a bridge ended because there is no agent, or not even the
+// pilot's binary: agents that leave take it with them.
+func (r *siteRun) noAgent(p gat.Process) bool {
+	status := make(chan int, 1)
+	go func() {
+		n, _ := p.Wait()
+		status <- n
+	}()
+	select {
+	case n := <-status:
+		return n == pilot.ExitNoAgent || n == exitNotFound
+	case <-time.After(time.Second):
+		return false // it runs: something else is wrong
+	}
+}
+
+// exitNotFound is the exit status of shells that do not find a command.
+const exitNotFound = 127
 
 // agentDied starts an agent again that does not listen any more.
 func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
@@ -154,9 +213,33 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
 		return
 	}
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s is gone; starting another", h.Host)})
-	if err := r.startHub(ctx, h, false); err != nil {
+	dead := h.hub
+	r.s.agent.Do(func(now time.Duration, n *core.Node) { n.Gone(now, dead, "it was killed") })
+	if err := r.startHub(ctx, h, true); err != nil {
 		r.gone(err)
+		return
 	}
+	// The pilots behind the hub know the addresses of the dead one.
+	for _, address := range r.listening(h) {
+		if _, err := r.listenAt(ctx, h, address); err != nil {
+			r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the new hub on %s does not listen where the dead one did: %v", h.Host, err)})
+		}
+	}
+}
+
+// listening returns the addresses that pilots behind a hub know it by.
+func (r *siteRun) listening(hub *host) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for _, h := range r.hosts {
+		for _, address := range h.hubs {
+			if a, ok := strings.CutPrefix(address, "tcp:"); ok && h != hub && !slices.Contains(list, a) {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
 }
 
 // gone gives the site up.

@@ -312,13 +312,15 @@ func (r *siteRun) startPilot(ctx context.Context, h *host) error {
 		if err := r.s.admit(r.site.Name, t); err != nil {
 			return err
 		}
+	}
+	if !r.site.Local() && h.behind == "" || len(h.hubs) == 0 {
 		boot.Socket = fmt.Sprintf(pilotSocket, number)
 	}
 	if err := r.startAgent(ctx, h, KindPilot, boot, *token); err != nil {
 		return err
 	}
 	r.change(func(c *SiteChanged) { c.Submitted++ })
-	if boot.Socket != "" {
+	if len(h.hubs) == 0 {
 		r.wg.Go(func() { r.stayAttached(r.s.life, h, boot.Socket, make(chan error, 1)) })
 	}
 	return nil

@@ -93,8 +93,9 @@ type outputs struct {
 	sink *staging.Sink
 
 	mu      sync.Mutex
-	granted map[uint32]grantee       // by rank
-	waiting map[*collection]struct{} // collections under way
+	granted map[uint32]grantee             // by rank
+	waiting map[*collection]struct{}       // collections under way
+	streams map[*transport.Stream]struct{} // outputs coming in
 }
 
 type grantee struct {
@@ -108,7 +109,7 @@ type collection struct {
 }
 
 func newOutputs(s *session) *outputs {
-	o := &outputs{s: s, granted: make(map[uint32]grantee), waiting: make(map[*collection]struct{})}
+	o := &outputs{s: s, granted: make(map[uint32]grantee), waiting: make(map[*collection]struct{}), streams: make(map[*transport.Stream]struct{})}
 	o.sink = staging.NewSink(s.jobID, s.out.root, staging.SinkOptions{
 		Tee: func(rank uint32, fd uint8, p []byte) {
 			s.events.output(OutputWritten{Rank: int(rank), Stream: streamName(fd), Data: p})
@@ -147,7 +148,13 @@ func (o *outputs) serve(ctx context.Context, st *transport.Stream) {
 	}
 	o.mu.Lock()
 	g, ok := o.granted[out.Rank]
+	o.streams[st] = struct{}{}
 	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		delete(o.streams, st)
+		o.mu.Unlock()
+	}()
 	if !ok || out.Job != o.s.jobID || g.attempt < out.Attempt || g.attempt == out.Attempt && g.node != st.Peer().ID {
 		o.s.log.Warn("output refused", "rank", out.Rank, "attempt", out.Attempt, "peer", st.Peer().ID.Short())
 		st.Reset()
@@ -200,6 +207,18 @@ func (o *outputs) collect(ctx context.Context, c core.Collect) error {
 		return fmt.Errorf("output files: %w", err)
 	}
 	return nil
+}
+
+// moved has a node send its outputs anew, from where they are, because there is
+// a better path to it now.
+func (o *outputs) moved(node wire.NodeID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for st := range o.streams {
+		if st.Peer().ID == node {
+			st.Reset()
+		}
+	}
 }
 
 // lost gives up what was to be collected from a node.

@@ -53,6 +53,8 @@ type host struct {
 	pilots      int // pilots among them
 	restarts    int // pilots started in the place of dead ones
 	hubRestarts int
+
+	direct map[string]bool // sockets of pilots that this node is connected to past the hub
 }
 
 // facts are what a look at a host told.

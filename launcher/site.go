@@ -137,6 +137,9 @@ func (r *siteRun) record(kind Kind, host string, what What) (int, error) {
 func (r *siteRun) pilotUp(p wire.Peer) {
 	r.mu.Lock()
 	r.joined++
+	if h := r.hostNamed(p.Name); h != nil && !r.finishing {
+		r.wg.Go(func() { r.direct(r.s.life, h) })
+	}
 	r.mu.Unlock()
 	r.change(func(c *SiteChanged) {
 		c.State = "up"
