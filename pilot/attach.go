@@ -10,8 +10,18 @@ import (
 	"time"
 )
 
-// attachPatience is how long a bridge waits for the agent's socket to appear.
-const attachPatience = 20 * time.Second
+// How long a bridge waits for an agent that does not answer.
+const (
+	attachPatience  = 20 * time.Second // for its socket to appear
+	refusedPatience = time.Second      // for a socket that is there to be listened on: its agent may just be starting
+)
+
+// ExitNoAgent is the exit status of a bridge that finds no agent to answer: EX_UNAVAILABLE
+// of sysexits(3), which no shell uses for a reason of its own.
+const ExitNoAgent = 69
+
+// errNoAgent matches errors that say that nobody listens on an agent's socket.
+var errNoAgent = errors.New("no agent answers")
 
 // attach is a bridge between standard input and output and an agent's socket.
 // It ends when the agent hangs up, or when its input ends and the agent is
@@ -42,6 +52,7 @@ func dialPatiently(ctx context.Context, socket string) (*net.UnixConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachPatience)
 	defer cancel()
 	wait := 2 * time.Millisecond
+	var refused time.Time // since when
 	for {
 		conn, err := dialUnix(ctx, socket)
 		if err == nil {
@@ -50,9 +61,16 @@ func dialPatiently(ctx context.Context, socket string) (*net.UnixConn, error) {
 		if !errors.Is(err, os.ErrNotExist) && !isRefused(err) {
 			return nil, fmt.Errorf("attach: %w", err)
 		}
+		if !isRefused(err) {
+			refused = time.Time{}
+		} else if refused.IsZero() {
+			refused = time.Now()
+		} else if time.Since(refused) > refusedPatience {
+			return nil, fmt.Errorf("attach: %w on %s: %w", errNoAgent, socket, err)
+		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("attach: no agent answers on %s: %w", socket, err)
+			return nil, fmt.Errorf("attach: %w on %s: %w", errNoAgent, socket, err)
 		case <-time.After(wait):
 		}
 		wait = min(wait*3/2, 200*time.Millisecond)

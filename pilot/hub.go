@@ -87,23 +87,29 @@ func (r *resident) serveListen(_ context.Context, s *transport.Stream) {
 	wire.WriteFrame(s, answer) // a lost answer is asked for again
 }
 
-// listen returns the address that the hub listens on for a host address.
+// listen returns the address that the hub listens on for a host address; with a port,
+// that very address.
 func (r *resident) listen(host string) (string, error) {
-	ip, err := netip.ParseAddr(host)
+	want, err := netip.ParseAddrPort(host)
 	if err != nil {
-		return "", err
+		ip, err := netip.ParseAddr(host)
+		if err != nil {
+			return "", err
+		}
+		want = netip.AddrPortFrom(ip, 0)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.listeners {
-		if a := l.Addr().(*net.TCPAddr).AddrPort(); a.Addr().Unmap() == ip.Unmap() {
+		a := l.Addr().(*net.TCPAddr).AddrPort()
+		if a.Addr().Unmap() == want.Addr().Unmap() && (want.Port() == 0 || want.Port() == a.Port()) {
 			return a.String(), nil
 		}
 	}
 	if len(r.listeners) >= maxListeners {
 		return "", errTooManyListeners
 	}
-	l, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
+	l, err := net.Listen("tcp", want.String())
 	if err != nil {
 		return "", err
 	}

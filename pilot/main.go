@@ -45,6 +45,9 @@ func Main(args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "zorilla-pilot:", err)
+		if errors.Is(err, errNoAgent) {
+			return ExitNoAgent
+		}
 		return 1
 	}
 	return 0

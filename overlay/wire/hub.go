@@ -7,11 +7,12 @@ const (
 )
 
 // Listen asks a hub to accept the pilots of its site on an address of its own
-// host, a port of its choice. Only a launcher may ask. It is asked with the
-// address that a host of the site sees the hub's host come from, so that
-// nothing listens where it need not.
+// host. Only a launcher may ask. It is asked with the address that a host of
+// the site sees the hub's host come from, so that nothing listens where it
+// need not. The port is the hub's choice, unless another hub has to be stood
+// in for whose address pilots know.
 type Listen struct {
-	Host string `cbor:"1,keyasint"` // an IP address
+	Host string `cbor:"1,keyasint"` // an IP address, or with a port HOST:PORT
 }
 
 // Kind implements [Message].
