@@ -56,6 +56,9 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 			n.absorbJob(now, p)
 		}
 	case *wire.Report:
+		if p := n.primary(m.Job); m.Seq == 0 && (p == nil || p.Ended() != nil) {
+			return // it answers a Stop and wants nothing
+		}
 		if p := n.lead(from, m.Job, m.Epoch); p != nil {
 			p.Report(now, from, m, &n.jx)
 			n.absorbJob(now, p)

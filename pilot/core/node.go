@@ -94,6 +94,7 @@ type Node struct {
 func New(cfg Config, now time.Duration) *Node {
 	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
 	cfg.Suspect = cmp.Or(cfg.Suspect, DefaultSuspect)
+	cfg.Name = cfg.Name[:min(len(cfg.Name), wire.MaxName)]
 	n := &Node{cfg: cfg}
 	n.overlay.init(cfg, now)
 	n.jobs.next = now + time.Hour

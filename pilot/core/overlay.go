@@ -540,7 +540,7 @@ func (n *Node) Retire(now time.Duration, site, reason string) {
 	if n.retired == nil {
 		n.retired = make(map[string]string)
 	}
-	n.retired[site] = reason
+	n.retired[site] = clip(reason)
 	n.sendRetire(now)
 	n.settle(now)
 }

@@ -14,14 +14,15 @@ func (p *Primary) Cancel(now time.Duration, outcome Outcome, graceful bool, fx *
 		return
 	}
 	end := End{Outcome: outcome, Exit: exitOf(outcome)}
+	if !graceful {
+		p.stopping = &end
+		p.close(now, fx)
+		return
+	}
 	if p.stopping == nil {
 		p.halt(now, end, fx)
 	} else {
-		*p.stopping = end
-	}
-	if !graceful {
-		p.close(now, fx)
-		return
+		p.stopping = &end
 	}
 	p.finish(now, fx)
 }

@@ -1,0 +1,80 @@
+package sim_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/zorilla-grid/zorilla/pilot/sim"
+)
+
+func run(t *testing.T, cfg sim.Config) sim.Result {
+	t.Helper()
+	r, err := sim.Run(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Violations) > 0 {
+		t.Errorf("%d violations:\n%s\nagain with: %s --log", len(r.Violations), strings.Join(r.Violations, "\n"), cfg.Command())
+	}
+	return r
+}
+
+// TestSeeds runs whole sessions under faults. Seeds that once found something stay.
+func TestSeeds(t *testing.T) {
+	seeds := []uint64{1, 2, 3, 36, 60}
+	for _, seed := range seeds {
+		r := run(t, sim.Config{Nodes: 200, Seconds: 120, Seed: seed})
+		if r.Faults < 10 || len(r.Jobs) < 3 {
+			t.Errorf("seed %d: %d faults, %d jobs: that tries nothing", seed, r.Faults, len(r.Jobs))
+		}
+	}
+}
+
+func TestSameDigestTwice(t *testing.T) {
+	cfg := sim.Config{Nodes: 200, Seconds: 60, Seed: 7}
+	a, b := run(t, cfg), run(t, cfg)
+	if d := cmp.Diff(a, b); d != "" {
+		t.Errorf("the same seed twice (-first +second):\n%s", d)
+	}
+	cfg.Seed++
+	if c := run(t, cfg); c.Digest == a.Digest {
+		t.Errorf("seeds 7 and 8 have the same digest %s", c.Digest)
+	}
+}
+
+// TestCalm holds that without faults nothing is lost but what bad luck is not to blame for.
+func TestCalm(t *testing.T) {
+	r := run(t, sim.Config{Nodes: 200, Seconds: 120, Seed: 3, Calm: true})
+	for _, j := range r.Jobs {
+		if j.Lost > 0 && j.Outcome != "interrupted" {
+			t.Errorf("job %s lost %d workers without any fault", j.ID, j.Lost)
+		}
+	}
+}
+
+func TestIdleNode(t *testing.T) {
+	const limit = 16 << 10
+	if b := sim.IdleBytes(500); b <= 0 || b > limit {
+		t.Errorf("an idle node takes %d bytes, want at most %d", b, limit)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for _, cfg := range []sim.Config{{Nodes: 3, Seconds: 1}, {Nodes: sim.MaxNodes + 1, Seconds: 1}, {Nodes: 10}, {Nodes: 10, Seconds: -1}} {
+		if _, err := sim.Run(cfg); err == nil {
+			t.Errorf("%+v is taken", cfg)
+		}
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	for i := range b.N {
+		r, err := sim.Run(sim.Config{Nodes: 200, Seconds: 60, Seed: uint64(i)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(r.Events), "events/op")
+	}
+}
