@@ -30,12 +30,11 @@ const (
 func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up chan<- error) {
 	wait := redialFirst
 	lost := time.Time{} // when the last connection ended
-	refusals := 0
 	for ctx.Err() == nil {
 		closed := make(chan error, 4)
 		peer, err := r.attach(ctx, h, socket, closed)
 		if err == nil {
-			wait, refusals = redialFirst, 0
+			wait = redialFirst
 			if socket == hubSocket {
 				h.hub = peer.ID
 			}
@@ -58,9 +57,6 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 			r.s.log.Info("connection lost", "site", r.site.Name, "host", h.Host, "error", err)
 		} else {
 			r.s.log.Info("not attached", "site", r.site.Name, "host", h.Host, "error", err)
-			if errors.Is(err, errNoAgent) {
-				refusals++
-			}
 		}
 		if r.ending() || ctx.Err() != nil {
 			return
@@ -69,7 +65,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 		case up <- err: // of the first try only; later ones find the buffer full or unread
 		default:
 		}
-		if refusals > 0 {
+		if errors.Is(err, errNoAgent) {
 			r.agentDied(ctx, h, socket)
 			return
 		}

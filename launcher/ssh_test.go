@@ -117,7 +117,7 @@ func (b *bench) stdout(r launcher.Result, rank int) string {
 	return string(data)
 }
 
-func wantOK(t *testing.T, r launcher.Result) {
+func wantOK(t testing.TB, r launcher.Result) {
 	t.Helper()
 	if r.Err != nil || r.Outcome != launcher.OutcomeOK || r.Exit != 0 {
 		t.Errorf("run %s: outcome %q, exit %d, error %v; want ok", r.Run, r.Outcome, r.Exit, r.Err)
