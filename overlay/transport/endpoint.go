@@ -52,8 +52,8 @@ type Config struct {
 	// DeadAfter is after which silence, of every single byte, a carrier is
 	// closed; zero means 20 seconds.
 	DeadAfter time.Duration
-	// MaxStreams bounds the incoming and relayed streams open at a time; zero
-	// means 1024. What one holds at most in memory, when its reader stalls, is
+	// MaxStreams bounds the incoming and relayed streams, relayed links
+	// included, open at a time; zero means 4096. What one holds at most in memory, when its reader stalls, is
 	// the window of its carrier: 1 MiB on short paths, 2 MiB on local carriers,
 	// up to 16 MiB on long ones.
 	MaxStreams int
@@ -116,7 +116,7 @@ func New(c Config) (*Endpoint, error) {
 		return nil, fmt.Errorf("carriers are dead after %v but asked only after %v", c.DeadAfter, c.Keepalive)
 	}
 	if c.MaxStreams <= 0 {
-		c.MaxStreams = 1024
+		c.MaxStreams = 4096
 	}
 	e := &Endpoint{
 		config:    c,

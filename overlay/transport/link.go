@@ -38,9 +38,9 @@ type node struct {
 type epoch struct {
 	before  *epoch
 	ended   bool
-	up      chan struct{} // LinkUp has been emitted
+	up      chan struct{} // LinkUp has been emitted; nil if there was never a link
 	down    chan struct{} // LinkDown has been emitted
-	failure error         // why this end breaks off
+	failure error         // why it ends, if this end knows better than the link
 }
 
 // link is one authenticated control conversation.
@@ -136,15 +136,21 @@ func (l *link) poke() {
 // others, and the other end follows. So the two agree on one link at the end,
 // and nothing that was queued or written is lost.
 func (e *Endpoint) attach(s *Stream, mine bool) error {
+	err := e.attachLink(s, mine)
+	if err != nil {
+		s.raw.reset() // which may wait for the carrier: not under the lock
+	}
+	return err
+}
+
+func (e *Endpoint) attachLink(s *Stream, mine bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		s.raw.reset()
 		return ErrClosed
 	}
 	n := e.nodeLocked(s.peer.ID)
 	if len(n.links) >= maxLinks {
-		s.raw.reset()
 		e.tidyLocked(n)
 		return fmt.Errorf("%w: %d links already", ErrRefused, maxLinks)
 	}
@@ -226,10 +232,18 @@ func (e *Endpoint) endLink(l *link, err error) {
 }
 
 // lastLocked ends a node's epoch if there is no link any more nor one coming.
-// It returns what to do then without the lock.
+// It returns what to do then without the lock. Messages that wait for a link
+// which did not come about get an epoch of their own: a LinkDown without a
+// LinkUp.
 func (e *Endpoint) lastLocked(n *node, err error) (down func()) {
-	if len(n.links) > 0 || n.coming > 0 || n.epoch == nil || n.epoch.ended {
+	if len(n.links) > 0 || n.coming > 0 {
 		return func() {}
+	}
+	if n.epoch == nil || n.epoch.ended {
+		if len(n.queue) == 0 || n.dialling {
+			return func() {}
+		}
+		n.failLocked()
 	}
 	ep := n.epoch
 	ep.ended = true
@@ -237,8 +251,12 @@ func (e *Endpoint) lastLocked(n *node, err error) (down func()) {
 	if ep.failure != nil {
 		err = ep.failure
 	}
+	ep.failure = err
 	n.change()
 	return func() {
+		if ep.up == nil && ep.before != nil {
+			e.await(ep.before.down)
+		}
 		if err != nil {
 			err = fmt.Errorf("link to %s: %w", n.id.Short(), err)
 		}
@@ -249,6 +267,11 @@ func (e *Endpoint) lastLocked(n *node, err error) (down func()) {
 		ep.before = nil
 		e.tidyLocked(n)
 	}
+}
+
+// failLocked begins an epoch that never comes up.
+func (n *node) failLocked() {
+	n.epoch = &epoch{before: n.epoch, down: make(chan struct{})}
 }
 
 // expect counts a link to a peer as coming until the function it returns is
@@ -416,16 +439,11 @@ func (e *Endpoint) dial(n *node) {
 		e.mu.Unlock()
 		return
 	}
-	n.queue, n.queued = nil, 0
 	if n.epoch == nil || n.epoch.ended {
-		n.epoch = &epoch{before: n.epoch, down: make(chan struct{}), failure: err}
+		n.failLocked()
 	}
-	before := n.epoch.before
 	down := e.lastLocked(n, err)
 	e.mu.Unlock()
-	if before != nil {
-		e.await(before.down)
-	}
 	down()
 }
 
