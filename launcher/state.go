@@ -94,7 +94,7 @@ type RunDir struct {
 }
 
 // Create makes the state of a new run, takes its lock and writes the head of
-// its ledger.
+// its ledger. It forgets old runs on the way, see [State.Prune].
 func (s *State) Create(b Begun) (*RunDir, error) {
 	if err := wire.SessionID(b.Run).Validate(); err != nil {
 		return nil, err
@@ -105,6 +105,7 @@ func (s *State) Create(b Begun) (*RunDir, error) {
 	if b.PID == 0 {
 		b.PID = os.Getpid()
 	}
+	s.Prune(KeepRuns) // what stays for a reason or an error is shown by Runs
 	path := filepath.Join(s.dir, b.Run)
 	// Nobody sees the run before its lock is held.
 	hidden := filepath.Join(s.dir, ".new-"+b.Run)
@@ -254,19 +255,27 @@ func readRun(name, path string) RunInfo {
 	return info
 }
 
-// Prune forgets runs that ended longer than age ago and left nothing behind, and returns how many.
+// Prune forgets runs that ended longer than age ago and left nothing behind,
+// and returns how many. Only what has not been touched for that long is looked
+// at, so that it is cheap.
 func (s *State) Prune(age time.Duration) (int, error) {
-	runs, err := s.Runs()
+	list, err := os.ReadDir(s.dir)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("list runs: %w", err)
 	}
 	var errs []error
 	n := 0
-	for _, r := range runs {
-		if r.Running || r.Err != nil || len(r.Leftovers) > 0 || time.Since(r.Begun.Time) < age {
+	for _, d := range list {
+		name := d.Name()
+		info, err := d.Info()
+		if err != nil || time.Since(info.ModTime()) < age || wire.SessionID(name).Validate() != nil {
 			continue
 		}
-		if err := s.Forget(r.Begun.Run); err != nil {
+		r := readRun(name, filepath.Join(s.dir, name))
+		if r.Running || r.Err != nil || len(r.Leftovers) > 0 {
+			continue
+		}
+		if err := s.Forget(name); err != nil {
 			errs = append(errs, err)
 			continue
 		}

@@ -95,11 +95,19 @@ func TestStateOfARun(t *testing.T) {
 	}
 }
 
+func touch(t *testing.T, path string, at time.Time) {
+	t.Helper()
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRunsAndPrune(t *testing.T) {
 	s := openState(t)
 	now := time.Now()
 	const month = 31 * 24 * time.Hour
-	createRun(t, s, launcher.Begun{Run: "running2", Time: now.Add(-2 * month)})
+	running := createRun(t, s, launcher.Begun{Run: "running2", Time: now.Add(-2 * month)})
+	ages := map[string]time.Duration{running.Path: 2 * month}
 	for name, age := range map[string]time.Duration{"oldclean": 2 * month, "olddirty": 3 * month, "newclean": time.Hour} {
 		r := createRun(t, s, launcher.Begun{Run: name, Time: now.Add(-age)})
 		if name == "olddirty" {
@@ -108,6 +116,10 @@ func TestRunsAndPrune(t *testing.T) {
 			}
 		}
 		r.Close()
+		ages[r.Path] = age
+	}
+	for path, age := range ages { // now that none is made any more
+		touch(t, path, now.Add(-age))
 	}
 	names := func() (names []string) {
 		runs, err := s.Runs()
@@ -127,6 +139,17 @@ func TestRunsAndPrune(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"olddirty", "running2", "newclean"}, names()); d != "" {
 		t.Errorf("runs after pruning (-want +got):\n%s", d)
+	}
+
+	// A new run prunes by itself.
+	runs, err := s.Runs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	touch(t, runs[2].Path, now.Add(-2*month))
+	createRun(t, s, launcher.Begun{Run: "evennewe"})
+	if d := cmp.Diff([]string{"olddirty", "running2", "evennewe"}, names()); d != "" {
+		t.Errorf("runs after a new one (-want +got):\n%s", d)
 	}
 }
 

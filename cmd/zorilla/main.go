@@ -10,6 +10,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,24 +29,28 @@ func Main(args []string, stdout, stderr *os.File) int {
 	if strings.TrimSuffix(filepath.Base(args[0]), ".exe") == bundle.LocalName {
 		return pilot.Main(args)
 	}
-	err := newApp(stdout, stderr).Run(args)
-	status := 0
-	if err != nil {
-		status = launcher.ExitSites
-		if s, ok := errors.AsType[exitStatus](err); ok {
-			status = int(s)
-		}
-		if u, ok := errors.AsType[*usageError](err); ok {
-			status = launcher.ExitUsage
-			fmt.Fprintf(stderr, "zorilla: %v\n", u.err)
-			if u.help != "" {
-				fmt.Fprintf(stderr, "Try: %s --help\n", u.help)
-			}
-		} else if _, ok := err.(exitStatus); !ok {
-			fmt.Fprintf(stderr, "zorilla: %v\n", err)
-		}
+	return tell(newApp(stdout, stderr).Run(args), stderr)
+}
+
+// tell writes an error for the user and returns the status to end with.
+func tell(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
 	}
-	return status
+	if s, ok := errors.AsType[exitStatus](err); ok {
+		return int(s)
+	}
+	fmt.Fprintf(stderr, "zorilla: %v\n", err)
+	if u, ok := errors.AsType[*usageError](err); ok {
+		if u.help != "" {
+			fmt.Fprintf(stderr, "Try: %s --help\n", u.help)
+		}
+		return launcher.ExitUsage
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.status
+	}
+	return launcher.ExitSites
 }
 
 // exitStatus is an error that was told already: the program only has to end
@@ -62,11 +67,15 @@ func statusOf(status int) error {
 	return exitStatus(status)
 }
 
-// withStatus adds an exit status to an error that is still to be told.
-func withStatus(err error, status int) error { return errors.Join(err, silent(status)) }
+// failure is an error that ends the program with a status other than that of a
+// site's failure.
+type failure struct {
+	err    error
+	status int
+}
 
-// silent is an exitStatus without a text of its own.
-func silent(status int) error { return statusOf(status) }
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
 
 // usageError is something wrong with the command line or a file it names.
 type usageError struct {
@@ -164,7 +173,7 @@ func noArguments(c *cli.Context) error {
 func openState() (*launcher.State, error) {
 	s, err := launcher.OpenState("")
 	if err != nil {
-		return nil, withStatus(err, launcher.ExitUsage)
+		return nil, &failure{err, launcher.ExitUsage}
 	}
 	return s, nil
 }

@@ -113,9 +113,8 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdClean checks that nothing of ours is left: no file in the directory for
-// temporary files, and no process that was started from or works in the
-// script's directories.
+// cmdClean checks that nothing of ours is left: nothing in the directory for
+// temporary files, and no process that has the script's environment.
 func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: clean")
@@ -134,13 +133,10 @@ func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// leftFiles lists what is not an empty directory of the user's own.
+// leftFiles lists all that is below a directory.
 func leftFiles(tmp string) (left []string) {
 	filepath.WalkDir(tmp, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			left = append(left, path)
-		}
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "s-") {
+		if err == nil && path != tmp {
 			left = append(left, path)
 		}
 		return nil
@@ -148,8 +144,7 @@ func leftFiles(tmp string) (left []string) {
 	return left
 }
 
-// leftProcesses lists processes, other than those of this test itself, whose working
-// directory or environment is that of the script.
+// leftProcesses lists the processes that have the environment of the script.
 func leftProcesses(work string) (left []string) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {

@@ -139,13 +139,12 @@ func TestView(t *testing.T) {
 
 	want := []string{
 		"1h02m workers 40: 12 running, 3 done, 1 failed, 2 lost",
-		"  site0      up, pilots 2/3/4, 5 running, 1 done, 12 MB out, 3.4 kB in",
-		"  site1      failed, pilots 2/3/4, 5 running, 1 done, 12 MB out, 3.4 kB in: conn...",
-		"  a?[31mevil up, pilots 2/3/4, 5 running, 1 done, 12 MB out, 3.4 kB in",
+		"  site0      up, 2 of 4 pilots up (3 submitted), 5 running, 1 done, 12 MB out, 3.4 kB in",
+		cutTo("  site1      failed, 2 of 4 pilots up (3 submitted), 5 running, 1 done, 12 MB out, 3.4 kB in: connection refused", 99),
+		"  a?[31mevil up, 2 of 4 pilots up (3 submitted), 5 running, 1 done, 12 MB out, 3.4 kB in",
 		"  and 3 more sites",
 	}
-	want[2] = cutTo("  site1      failed, pilots 2/3/4, 5 running, 1 done, 12 MB out, 3.4 kB in: connection refused", 83)
-	if d := cmp.Diff(want, view(st, now, 84, 6, false)); d != "" {
+	if d := cmp.Diff(want, view(st, now, 100, 6, false)); d != "" {
 		t.Errorf("view (-want +got):\n%s", d)
 	}
 	for _, width := range []int{0, 1, 5, 40, 80, 200} {

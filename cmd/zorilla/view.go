@@ -59,8 +59,12 @@ func siteLine(s launcher.SiteStatus, name int) string {
 		state = "waiting"
 	}
 	b.WriteString(state)
-	if s.Wanted > 0 {
-		fmt.Fprintf(&b, ", pilots %d/%d/%d", s.Up, s.Submitted, s.Wanted)
+	switch {
+	case s.Wanted == 0:
+	case s.Up == s.Wanted:
+		fmt.Fprintf(&b, ", %d %s up", s.Up, plural(s.Up, "pilot"))
+	default:
+		fmt.Fprintf(&b, ", %d of %d %s up (%d submitted)", s.Up, s.Wanted, plural(s.Wanted, "pilot"), s.Submitted)
 	}
 	if s.Running+s.Done > 0 {
 		fmt.Fprintf(&b, ", %d running, %d done", s.Running, s.Done)
