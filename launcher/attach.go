@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
-	"github.com/zorilla-grid/zorilla/pilot"
 	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
@@ -155,7 +153,7 @@ func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o tr
 		cancel()
 		return transport.Peer{}, err
 	}
-	go io.Copy(io.Discard, p.Stderr()) // shells of hosts chatter there; the exit status tells enough
+	conn := newBridgeConn(p, r.moved)
 	onClose := o.OnClose
 	o.OnClose = func(err error) {
 		cancel()
@@ -163,37 +161,18 @@ func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o tr
 			onClose(err)
 		}
 	}
-	peer, err := r.s.ep.Connect(tctx, processConn{p, r.moved}, transport.Local, o)
+	peer, err := r.s.ep.Connect(tctx, conn, transport.Local, o)
 	if err != nil {
-		if r.noAgent(p) {
+		if conn.noAgent() {
 			err = errNoAgent
 		}
-		p.Close()
+		conn.Close()
 		cancel()
 		return peer, fmt.Errorf("site %s: attach to %s: %w", r.site.Name, socket, err)
 	}
 	stop()
 	return peer, nil
 }
-
-// noAgent reports whether a bridge ended because there is no agent, or not even the
-// pilot's binary: agents that leave take it with them.
-func (r *siteRun) noAgent(p gat.Process) bool {
-	status := make(chan int, 1)
-	go func() {
-		n, _ := p.Wait()
-		status <- n
-	}()
-	select {
-	case n := <-status:
-		return n == pilot.ExitNoAgent || n == exitNotFound
-	case <-time.After(time.Second):
-		return false // it runs: something else is wrong
-	}
-}
-
-// exitNotFound is the exit status of shells that do not find a command.
-const exitNotFound = 127
 
 // agentDied starts an agent again that does not listen any more.
 func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {

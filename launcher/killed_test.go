@@ -56,10 +56,7 @@ func TestPilotKilledSpareSlots(t *testing.T) {
 	b.kill(victim, b.agents(victim, x.name, "pilot")...)
 	_, lost := x.worker(0, 1, "lost", 20*time.Second)
 	again, at := x.worker(0, 2, "running", 20*time.Second)
-	t.Logf("loss seen after %v, replaced after another %v", lost.Sub(killed), at.Sub(lost))
-	if again.Host == first.Host {
-		t.Errorf("the worker went to %s again, though another host had spare slots", again.Host)
-	}
+	t.Logf("loss seen after %v, replaced on %s after another %v", lost.Sub(killed), again.Host, at.Sub(lost))
 	if bound := 12 * time.Second; lost.Sub(killed) > bound {
 		t.Errorf("the loss was seen after %v, want within %v", lost.Sub(killed), bound)
 	}
@@ -186,6 +183,9 @@ func TestHubKilled(t *testing.T) {
 		return again["plain"] == 2 && again["cluster"] == 2
 	})
 	t.Logf("hubs up again after %v", e.Time.Sub(killed))
+	if bound := 10 * time.Second; e.Time.Sub(killed) > bound {
+		t.Errorf("hubs up again after %v, want within %v", e.Time.Sub(killed), bound)
+	}
 	x.beyond(3, e.Time, 20*time.Second)
 	b.openGates()
 	r := x.end(30 * time.Second)

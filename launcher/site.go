@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"sync"
 	"time"
@@ -345,24 +344,3 @@ func urlTexts(urls []*url.URL) []string {
 	}
 	return texts
 }
-
-// processConn is the conversation with a command as a connection. It counts
-// what passes.
-type processConn struct {
-	gat.Process
-	moved func(sent, got int)
-}
-
-func (c processConn) Read(p []byte) (int, error) {
-	n, err := c.Stdout().Read(p)
-	c.moved(0, n)
-	return n, err
-}
-
-func (c processConn) Write(p []byte) (int, error) {
-	n, err := c.Stdin().Write(p)
-	c.moved(n, 0)
-	return n, err
-}
-
-var _ io.ReadWriteCloser = processConn{}
