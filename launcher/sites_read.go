@@ -42,7 +42,31 @@ func (e *FileError) Error() string {
 	return b.String()
 }
 
-// ReadSites reads a sites file. Check says what is wrong with a URL, its
+// ReadSites reads a sites file:
+//
+//	[defaults]                          # for all sites
+//	lease = "10m"
+//
+//	[site.das]
+//	url = "ssh://me@head.example.org"   # or urls = [...], tried in order
+//	hosts = ["node[01-16]"]             # reached through head, a pilot on each
+//	pilots = 16                         # how many
+//	slots = 4                           # of each pilot; so are cores, memory, disk
+//	cores = 8
+//	memory = "16GB"
+//	disk = "100GB"
+//	walltime = "1h30m"                  # a pilot leaves before it is this old
+//	idle = "5m"                         # how long it stays without a job
+//	after = "2m"                        # use the site only if the job is short for this long
+//	scratch = "/scratch/me"             # where everything of ours is, there
+//	keep = true                         # leave the pilot binary for the next run
+//	hub = "none"                        # start no hub on head
+//	setup = ["module load java"]        # lines for sh, before each pilot
+//
+// Only the URLs are needed. Keys that are meant for other middleware than this
+// version reaches, such as queue, are refused: each of them is a promise.
+//
+// Check says what is wrong with a URL, its
 // scheme included; nil accepts every URL. All that is wrong with the
 // file is reported, in the order of its lines, as joined [FileError] values.
 func ReadSites(path string, check func(*url.URL) error) ([]*Site, error) {

@@ -19,12 +19,15 @@ var errNoTerminal = errors.New("there is no terminal to ask on")
 // view is away.
 type asker struct {
 	screen *screen
+	open   func() (in, out *os.File, err error) // the terminal
 	turn   sync.Mutex
 	closed chan struct{}
 	once   sync.Once
 }
 
-func newAsker(s *screen) *asker { return &asker{screen: s, closed: make(chan struct{})} }
+func newAsker(s *screen) *asker {
+	return &asker{screen: s, open: openTerminal, closed: make(chan struct{})}
+}
 
 // Ask puts one question, see [launcher.Options].
 func (a *asker) Ask(site, question string, secret bool) (string, error) {
@@ -35,7 +38,7 @@ func (a *asker) Ask(site, question string, secret bool) (string, error) {
 		return "", errNoTerminal
 	default:
 	}
-	in, out, err := openTerminal()
+	in, out, err := a.open()
 	if err != nil {
 		return "", errNoTerminal
 	}

@@ -92,7 +92,8 @@ func run(c *cli.Context, stdout, stderr *os.File) error {
 		return err
 	}
 	screen := newScreen(stdout, stderr, !c.Bool("quiet"))
-	stop := interrupts(screen)
+	asker := newAsker(screen)
+	stop := interrupts(screen, asker)
 	defer stop.Close()
 	printer := newPrinter(screen, printerOptions{
 		Workers: job.Workers,
@@ -102,7 +103,6 @@ func run(c *cli.Context, stdout, stderr *os.File) error {
 		Verbose: c.Bool("verbose"),
 		Gone:    stop.Gone,
 	})
-	asker := newAsker(screen)
 	opts.Ask = asker.Ask
 	opts.Events = printer.Event
 	screen.Start()

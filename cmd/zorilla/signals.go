@@ -14,6 +14,7 @@ import (
 type stopper struct {
 	graceful, now chan struct{}
 	screen        *screen
+	asker         *asker
 	signals       chan os.Signal
 	done          chan struct{}
 	wg            sync.WaitGroup
@@ -22,12 +23,14 @@ type stopper struct {
 	count int
 }
 
-// interrupts begins to listen for signals.
-func interrupts(s *screen) *stopper {
+// interrupts begins to listen for signals. The first one also withdraws what
+// is being asked.
+func interrupts(s *screen, a *asker) *stopper {
 	st := &stopper{
 		graceful: make(chan struct{}),
 		now:      make(chan struct{}),
 		screen:   s,
+		asker:    a,
 		signals:  make(chan os.Signal, 4),
 		done:     make(chan struct{}),
 	}
@@ -60,6 +63,7 @@ func (st *stopper) interrupt() {
 	st.count++
 	switch st.count {
 	case 1:
+		st.asker.Close()
 		st.screen.Say("stopping the workers; interrupt again to only clean up")
 		close(st.graceful)
 	case 2:
