@@ -71,7 +71,7 @@ func runCommand(stdout, stderr *os.File) *cli.Command {
 			&cli.StringFlag{Name: "runtime", Value: "auto", Usage: "auto, native or jvm: `HOW` to run APP"},
 			&cli.StringSliceFlag{Name: "jvm-opt", Usage: "`OPTION` for the java command; may be repeated"},
 			&cli.StringFlag{Name: "lease", Usage: "what we started elsewhere ends `TIME` after it lost us", DefaultText: "10m"},
-			&cli.StringFlag{Name: "pilot", Usage: "use `FILE` as the pilot binary", EnvVars: []string{"ZORILLA_PILOT"}},
+			&cli.StringFlag{Name: "pilot", Usage: "use `FILE` as the pilot binary", DefaultText: "$ZORILLA_PILOT, else found or built"},
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "write events to standard output, one JSON object per line"},
 			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the workers' lines even if nobody watches"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, DisableDefaultText: true, Usage: "tell about problems only"},
