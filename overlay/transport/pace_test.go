@@ -125,6 +125,9 @@ func TestControlBesideBulk(t *testing.T) {
 		context.AfterFunc(ctx, s.Reset)
 		got.Go(func() { _, _ = io.Copy(s, zeros{}) })
 	}
+	mu.Lock()
+	before := arrived
+	mu.Unlock()
 	begin := time.Now()
 	var worst time.Duration
 	var at []time.Duration
@@ -141,7 +144,7 @@ func TestControlBesideBulk(t *testing.T) {
 		}
 	}
 	mu.Lock()
-	n := arrived
+	n := arrived - before
 	mu.Unlock()
 	used := float64(n) / time.Since(begin).Seconds() / rate
 	cancel()
@@ -222,4 +225,31 @@ func (c *countConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.add(n)
 	return n, err
+}
+
+// TestLongPath sends bulk over a TCP carrier of 100 ms and 40 MB/s: the window
+// and the credit must open far enough.
+func TestLongPath(t *testing.T) {
+	const rate, total = 40e6, 160 << 20
+	done := make(chan struct{})
+	x, y := pair(t, transport.Config{}, transport.Config{
+		Handlers: handle(wire.StreamOutput, func(_ context.Context, s *transport.Stream) {
+			_, _ = io.Copy(io.Discard, s)
+			close(done)
+		}),
+	})
+	dial := listen(t, y, transport.TCP)
+	// The delay of the way back is put on the way out: the ends cannot tell.
+	connect(t, x, newSlowConn(dial(), rate, 100*time.Millisecond), transport.TCP, transport.Options{})
+	s := open(t, x, y.ID(), wire.StreamOutput)
+	begin := time.Now()
+	_, err := io.CopyN(s, zeros{}, total)
+	report(t, err)
+	report(t, s.CloseWrite())
+	<-done
+	used := total / time.Since(begin).Seconds() / rate
+	t.Logf("used %.0f %% of the path", 100*used)
+	if used < 0.5 {
+		t.Errorf("used only %.0f %% of a path of 100 ms", 100*used)
+	}
 }

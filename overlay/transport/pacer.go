@@ -19,13 +19,17 @@ const (
 	ratePeriod = 10 * time.Second       // the best rate of the last one to two of these floors the credit
 	rateFloor  = 20 * time.Millisecond  // that many milliseconds of it
 	floorMost  = 8 << 20                // at most this much
+	rateSample = 20 * time.Millisecond  // rates are taken over at least this
+
+	maxPings = 8         // under way at once: acknowledgements spread over a round trip
+	pingStep = 512 << 10 // bytes from one ping to the next, less while there is less credit
 )
 
 // pacer keeps bulk data from filling the queues of a slow path, so that
-// control on the same carrier is not late. Bulk bytes need credit. A ping
-// behind them tells when they have arrived and how long that took; more than
-// about a tenth of a second over the path's own delay shrinks the credit, less
-// lets it grow. It is safe for concurrent use.
+// control on the same carrier is not late. Bulk bytes need credit. Pings between
+// them tell when they have arrived and how long that took; more than about a
+// tenth of a second over the path's own delay shrinks the credit, less lets it
+// grow. It is safe for concurrent use.
 type pacer struct {
 	ping func() (time.Duration, error)
 	done <-chan struct{}
@@ -40,8 +44,13 @@ type pacer struct {
 	arrived int64
 	marked  int64 // what was sent when the last ping started
 	waited  bool  // somebody wanted more credit than there was
+	shrunk  time.Time
 	base    least
 	rate    best
+	sampled struct {
+		at      time.Time
+		arrived int64
+	}
 }
 
 // least is a minimum over the last one to two periods.
@@ -98,7 +107,7 @@ func (p *pacer) take(n int) error {
 		return errCarrierClosed
 	}
 	p.sent += int64(n)
-	if p.sent-p.marked >= p.credit/4 {
+	if p.sent-p.marked >= max(p.credit/maxPings, min(p.credit/2, pingStep)) {
 		p.wake()
 	}
 	return nil
@@ -120,57 +129,84 @@ func (p *pacer) wake() {
 
 func (p *pacer) wait() { p.wg.Wait() }
 
-// run pings while bulk flows, one ping at a time.
+// run pings while bulk flows.
 func (p *pacer) run() {
+	var pings sync.WaitGroup
+	defer pings.Wait()
 	defer func() {
 		p.mu.Lock()
 		p.closed = true
 		p.room.Broadcast()
 		p.mu.Unlock()
 	}()
+	slots := make(chan struct{}, maxPings)
 	for {
 		select {
 		case <-p.done:
 			return
 		case <-p.kick:
 		}
-		p.mu.Lock()
-		mark := p.sent
-		p.marked = mark
-		p.mu.Unlock()
-		rtt, err := p.ping()
-		if err != nil {
-			select {
-			case <-p.done:
-				return
-			default:
-				p.wake() // slow beyond measure: ask again
-				continue
-			}
+		select {
+		case <-p.done:
+			return
+		case slots <- struct{}{}:
 		}
 		p.mu.Lock()
-		p.adjust(time.Now(), mark, rtt)
-		p.room.Broadcast()
+		mark := p.sent
+		news := mark > p.marked
+		p.marked = mark
 		p.mu.Unlock()
+		if !news { // a ping behind all of it is under way
+			<-slots
+			continue
+		}
+		pings.Go(func() {
+			rtt, err := p.ping()
+			p.mu.Lock()
+			if err == nil {
+				p.adjust(time.Now(), mark, rtt)
+			} else {
+				p.marked = min(p.marked, p.arrived) // slow beyond measure: ask again
+			}
+			p.room.Broadcast() // who still has to wait asks for the next ping
+			p.mu.Unlock()
+			<-slots
+		})
 	}
 }
 
 // adjust takes in that all of the first mark bytes have arrived and that the
 // last of them took rtt there and back.
 func (p *pacer) adjust(at time.Time, mark int64, rtt time.Duration) {
-	moved := mark - p.arrived
-	p.arrived = mark
+	moved := max(mark-p.arrived, 0)
+	p.arrived += moved
 	base := p.base.add(at, rtt)
-	rate := p.rate.add(at, float64(moved)/max(rtt, 100*time.Microsecond).Seconds())
 	switch delay := rtt - base; {
 	case delay > highDelay:
-		p.credit = int64(float64(p.credit) * max(0.5, highDelay.Seconds()/delay.Seconds()))
+		if at.Sub(p.shrunk) > rtt { // the pings of one round trip say it once
+			p.credit = int64(float64(p.credit) * max(0.5, highDelay.Seconds()/delay.Seconds()))
+			p.shrunk = at
+		}
 	case delay < lowDelay && p.waited:
 		p.credit += max(min(moved, p.credit), smallFrame)
 	case p.waited:
 		p.credit += smallFrame / 4
 	}
-	floor := min(max(int64(rate*rateFloor.Seconds()), minCredit), floorMost)
+	floor := min(max(int64(p.measure(at)*rateFloor.Seconds()), minCredit), floorMost)
 	p.credit = min(max(p.credit, floor), maxCredit)
-	p.waited = false
+	p.waited = p.waited && p.sent-p.arrived >= p.credit/2
+}
+
+// measure returns the best rate of late, in bytes per second.
+func (p *pacer) measure(at time.Time) float64 {
+	s := &p.sampled
+	if s.at.IsZero() || at.Sub(s.at) > ratePeriod {
+		s.at, s.arrived = at, p.arrived
+	}
+	var rate float64
+	if d := at.Sub(s.at); d >= rateSample {
+		rate = float64(p.arrived-s.arrived) / d.Seconds()
+		s.at, s.arrived = at, p.arrived
+	}
+	return p.rate.add(at, rate)
 }
