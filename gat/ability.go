@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 )
 
@@ -46,6 +47,23 @@ func (s *Site) Run(ctx context.Context, c Command) (Process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// Forward connects to a socket of the site's own host. It is tried once, over
+// the URL in use. See [Forwarder].
+func (s *Site) Forward(ctx context.Context, network, address string) (net.Conn, error) {
+	var conn net.Conn
+	err := s.each(ctx, "forward", s.routes, func(ctx context.Context, _ *route, l Login) error {
+		a, err := able[Forwarder](l, "forward connections")
+		if err != nil {
+			return &finalError{err}
+		}
+		if conn, err = a.Forward(ctx, network, address); err != nil {
+			return &finalError{err}
+		}
+		return nil
+	})
+	return conn, err
 }
 
 // process adds to errors where they happened.

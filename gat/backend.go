@@ -144,6 +144,15 @@ type Process interface {
 	Close() error
 }
 
+// Forwarder is the ability to connect to something that listens at the site's
+// own host, without a command there.
+type Forwarder interface {
+	// Forward connects to a socket of the host: network is "unix" with an
+	// absolute path, or "tcp" with host:port as that host resolves it. If the
+	// host forbids it the error matches [ErrForwarding].
+	Forward(ctx context.Context, network, address string) (net.Conn, error)
+}
+
 // Files is the ability to move files. Paths are absolute.
 type Files interface {
 	// Put writes a file in one step (temporary name, then rename).

@@ -97,53 +97,15 @@ func (r *siteRun) attach(ctx context.Context, h *host, socket string, closed cha
 		return peer, err
 	}
 	if len(r.site.Hosts) > 0 || socket != hubSocket {
-		if _, err := r.bridge(ctx, tctx, h, socket, transport.Options{Bulk: true}); err != nil {
+		if _, err := r.bulk(ctx, tctx, h, socket, nil); err != nil {
 			r.s.log.Info("no second connection for bulk data", "site", r.site.Name, "error", err)
 		}
 	}
 	return peer, nil
 }
 
-// maxDirect is the number of pilots of a host that are given a connection of
-// their own for bulk data: servers allow ten conversations over a login.
-const maxDirect = 4
-
-// direct connects this node to the pilots of a host once more, past the hub,
-// for bulk data: each process less on the way is a copy less. It is an
-// improvement only, so what fails is not tried again before the next change.
-func (r *siteRun) direct(ctx context.Context, h *host) {
-	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
-	defer cancel()
-	r.mu.Lock()
-	var sockets []string
-	for number := range h.pilots {
-		socket := fmt.Sprintf(pilotSocket, number)
-		if h.direct[socket] || len(h.direct) >= maxDirect || len(h.hubs) == 0 || h.behind != "" || r.site.Local() {
-			continue
-		}
-		if h.direct == nil {
-			h.direct = make(map[string]bool)
-		}
-		h.direct[socket] = true
-		sockets = append(sockets, socket)
-	}
-	r.mu.Unlock()
-	for _, socket := range sockets {
-		forget := func(error) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			delete(h.direct, socket)
-		}
-		peer, err := r.bridge(r.s.life, ctx, h, socket, transport.Options{Bulk: true, OnClose: forget})
-		if err != nil {
-			forget(err)
-			r.s.log.Info("no connection past the hub", "site", r.site.Name, "socket", socket, "error", err)
-			continue
-		}
-		r.s.sink.moved(peer.ID)
-	}
-}
-
+// bridge connects this node to an agent's socket by a command that is run over
+// the login. tctx bounds the making of the connection, ctx its life.
 func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o transport.Options) (transport.Peer, error) {
 	// The command outlives this call: it ends with the connection.
 	cctx, cancel := context.WithCancel(ctx)

@@ -2,7 +2,11 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/zorilla-grid/zorilla/gat"
 )
@@ -34,9 +38,24 @@ func (l *login) Inner(ctx context.Context, host string, dial gat.DialFunc) (gat.
 	return newLogin(l.c, "ssh://"+e.String(), []*link{k}), nil
 }
 
+// Forward implements [gat.Forwarder]: by direct-tcpip (RFC 4254, section 7.2) or,
+// for unix sockets, OpenSSH's direct-streamlocal (its PROTOCOL file, section 2.4).
+func (l *login) Forward(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := l.link.dial(ctx, network, address)
+	if err != nil {
+		if refused, ok := errors.AsType[*gossh.OpenChannelError](err); ok &&
+			(refused.Reason == gossh.Prohibited || refused.Reason == gossh.UnknownChannelType) {
+			err = problem(gat.Denied, "its sshd_config forbids forwarding", fmt.Errorf("%w: %w", gat.ErrForwarding, err))
+		}
+		return nil, l.fault("forward", fmt.Errorf("connect to %s: %w", address, err))
+	}
+	return conn, nil
+}
+
 var (
-	_ gat.Login  = (*login)(nil)
-	_ gat.Runner = (*login)(nil)
-	_ gat.Files  = (*login)(nil)
-	_ gat.Inward = (*login)(nil)
+	_ gat.Forwarder = (*login)(nil)
+	_ gat.Login     = (*login)(nil)
+	_ gat.Runner    = (*login)(nil)
+	_ gat.Files     = (*login)(nil)
+	_ gat.Inward    = (*login)(nil)
 )

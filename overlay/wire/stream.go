@@ -17,9 +17,9 @@ const (
 	StreamOutput StreamKind = 4 // a worker's output, from the pilot to the primary
 	StreamDial   StreamKind = 5 // bytes to host:port seen from the acceptor; launchers only
 	StreamLog    StreamKind = 6 // the acceptor's own log, newest part
-	StreamListen StreamKind = 7 // asks a hub to listen for its site; launchers only
 	StreamAdmit  StreamKind = 7 // admission the other way round: the opener is the signer
 	StreamBulk   StreamKind = 8 // marks a further carrier to a peer as one for bulk; carries nothing
+	StreamListen StreamKind = 9 // asks a hub to listen for its site; launchers only
 )
 
 // MaxHops is the largest number of hubs a stream may cross.
@@ -39,7 +39,7 @@ func (*Open) Kind() Kind { return KindOpen }
 
 // Validate implements [Message].
 func (m *Open) Validate() error {
-	if m.Stream < StreamLink || m.Stream > StreamBulk {
+	if m.Stream < StreamLink || m.Stream > StreamListen {
 		return invalidf("stream kind %d", m.Stream)
 	}
 	if m.Hops > MaxHops {
