@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/launcher/bundle"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -66,13 +65,18 @@ type session struct {
 	work   context.Context    // of bringing things up: ends when the job has ended
 	ended  chan core.JobEnded // takes one value
 	isOver atomic.Bool        // the job has ended
+
+	wishes   wishes
+	mu       sync.Mutex
+	redialer AskFunc // who logs in again, while somebody does
 }
 
 // over reports whether the job has ended.
 func (s *session) over() bool { return s.isOver.Load() }
 
 func newSession(j Job, opts Options) *session {
-	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1)}
+	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1),
+		wishes: wishes{make(chan struct{}), make(chan struct{})}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -107,9 +111,19 @@ func (s *session) main(ctx context.Context, stop Stopper) Result {
 	for _, text := range s.opts.Warnings {
 		s.events.emit(Warned{Text: text})
 	}
-	end, err := s.begin(work)
-	if err == nil {
+	control, err := ServeControl(s.run, Controls{Cancel: s.cancel, Redial: s.redial})
+	if err != nil {
+		s.events.emit(Warned{Text: err.Error()})
+	} else {
+		defer control.Close()
+	}
+	var end core.JobEnded
+	err = s.interruptible(work, stop, s.begin)
+	switch {
+	case err == nil:
 		end, err = s.wait(work, stop)
+	case errors.Is(err, errInterrupted):
+		end, err = interrupted, nil
 	}
 	cancel()
 	s.finish(die)
@@ -176,27 +190,26 @@ func (s *session) open() error {
 
 // begin brings the session up and submits the job. Sites come up in parallel
 // with the reading of the inputs.
-func (s *session) begin(ctx context.Context) (core.JobEnded, error) {
-	var none core.JobEnded
+func (s *session) begin(ctx context.Context) error {
 	if err := s.network(s.life); err != nil {
-		return none, err
+		return err
 	}
 	s.pilots = bundle.New(bundle.Options{Pilot: s.opts.Pilot, Log: func(text string) { s.events.emit(Warned{Text: text}) }})
 	s.supply = newSupply(s)
 	for _, site := range s.opts.Sites {
 		r, err := newSiteRun(s, site)
 		if err != nil {
-			return none, err
+			return err
 		}
 		s.sites = append(s.sites, r)
 		s.supply.add(r)
 	}
 	for _, r := range s.sites {
-		s.deploys.Go(func() { r.run(ctx) })
+		s.deploys.Go(func() { r.run(s.work) })
 	}
 	set, err := staging.Build(ctx, s.inputs(), staging.BuildOptions{})
 	if err != nil {
-		return core.JobEnded{Outcome: job.Outcome(0)}, &usageError{err}
+		return &usageError{err}
 	}
 	s.agent.Library().Add(s.jobID, set)
 	spec := s.spec(set)
@@ -205,10 +218,10 @@ func (s *session) begin(ctx context.Context) (core.JobEnded, error) {
 		err = cerr
 	}
 	if err != nil {
-		return none, &usageError{err}
+		return &usageError{err}
 	}
 	s.supply.open()
-	return none, nil
+	return nil
 }
 
 // network makes the session's CA and this machine's node.
@@ -251,131 +264,6 @@ func (s *session) lease() time.Duration {
 		return s.opts.Lease
 	}
 	return core.DefaultLease
-}
-
-// inputs is what every worker finds in its directory: the application under
-// its own name and what the user named.
-func (s *session) inputs() []staging.Input {
-	list := []staging.Input{{Src: s.job.App, Dst: filepath.Base(s.job.App)}}
-	for _, in := range s.job.Inputs {
-		list = append(list, staging.Input{Src: in.Src, Dst: filepath.ToSlash(in.Dst)})
-	}
-	if s.job.Stdin != "" {
-		list = append(list, staging.Input{Src: s.job.Stdin, Dst: stdinName})
-	}
-	return list
-}
-
-// stdinName is the name of the standard input's file in a worker's directory.
-const stdinName = ".zorilla-stdin"
-
-// spec is the job as its primary sees it.
-func (s *session) spec(set *staging.Set) job.Spec {
-	j := &s.job
-	policy, _ := job.ParsePolicy(string(j.OnFailure)) // an empty one is Replace; check has seen the others
-	p := wire.Program{
-		Argv:    append([]string{filepath.Base(j.App)}, j.Args...),
-		Env:     j.Env,
-		Runtime: s.app.Kind.String(),
-		Java:    uint32(s.app.Java),
-		JVM:     j.JVMOpts,
-		Root:    set.Root(),
-		Holders: []wire.NodeID{s.ep.ID()},
-		Outputs: j.Outputs,
-		Memory:  j.Memory,
-	}
-	if j.Stdin != "" {
-		p.Stdin = stdinName
-	}
-	return job.Spec{
-		ID:        s.jobID,
-		Want:      j.Workers,
-		Min:       j.Min,
-		Needs:     s.needs(),
-		Program:   p,
-		OnFailure: policy,
-		Retries:   j.Retries,
-		Lease:     s.lease(),
-	}
-}
-
-func (s *session) needs() wire.Requirements {
-	return wire.Requirements{
-		Cores:     uint32(s.job.Cores),
-		Memory:    s.job.Memory,
-		Disk:      s.job.Disk,
-		GPUs:      uint32(s.job.GPUs),
-		Platforms: platformsOf(s.app),
-		Runtime:   s.app.Kind.String(),
-	}
-}
-
-// platformsOf lists the platforms that an application runs on; none means all.
-func platformsOf(a runtimes.App) []string {
-	if a.OS == "" {
-		return nil
-	}
-	var list []string
-	for machine := range strings.SplitSeq(a.Machine, ",") {
-		list = append(list, a.OS+"/"+machine)
-	}
-	return list
-}
-
-// wait waits for the end of the job, by itself or by the user's wish.
-func (s *session) wait(ctx context.Context, stop Stopper) (core.JobEnded, error) {
-	control, err := ServeControl(s.run, Controls{Cancel: s.cancel, Redial: s.redial})
-	if err != nil {
-		s.events.emit(Warned{Text: err.Error()})
-	} else {
-		defer control.Close()
-	}
-	var limit <-chan time.Time
-	if s.job.Walltime > 0 {
-		timer := time.NewTimer(s.job.Walltime)
-		defer timer.Stop()
-		limit = timer.C
-	}
-	graceful := stop.Graceful
-	var patience <-chan time.Time
-	for {
-		select {
-		case end := <-s.ended:
-			return end, s.supply.why(end)
-		case <-limit:
-			limit = nil
-			s.stop(job.Limit, true)
-			patience = time.After(stopPatience)
-		case <-graceful:
-			graceful = nil
-			s.stop(job.Interrupted, true)
-			patience = time.After(stopPatience)
-		case <-stop.Now:
-			return core.JobEnded{Outcome: job.Interrupted, Exit: ExitInterrupted}, nil
-		case <-ctx.Done():
-			return core.JobEnded{Outcome: job.Interrupted, Exit: ExitInterrupted}, nil
-		case <-patience:
-			patience = nil
-			s.stop(job.Interrupted, false)
-		}
-	}
-}
-
-// stop ends the job with an outcome.
-func (s *session) stop(outcome job.Outcome, graceful bool) {
-	s.agent.Do(func(now time.Duration, n *core.Node) { n.Cancel(now, s.jobID, outcome, graceful) })
-}
-
-// cancel is what others may ask for over the control socket.
-func (s *session) cancel(now bool) { s.stop(job.Interrupted, !now) }
-
-// redial logs in again to the sites that were lost.
-func (s *session) redial(ctx context.Context, ask AskFunc) error {
-	var errs []error
-	for _, r := range s.sites {
-		errs = append(errs, r.redial(ctx, ask))
-	}
-	return errors.Join(errs...)
 }
 
 // finish takes everything down, at every site at once, within bounds.
@@ -467,16 +355,6 @@ func siteNames(sites []*Site) []string {
 		names = append(names, s.Name)
 	}
 	return names
-}
-
-// asker puts a backend's questions to the user.
-func (s *session) asker() gat.Asker {
-	if s.opts.Ask == nil {
-		return nil
-	}
-	return func(ctx context.Context, site, question string, secret bool) (string, error) {
-		return s.opts.Ask(site, question, secret)
-	}
 }
 
 // oneLine makes an error fit for a line.

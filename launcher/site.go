@@ -48,7 +48,7 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		URLs:      site.URLs,
 		Backends:  s.opts.Backends,
 		Dial:      s.opts.Dial,
-		Ask:       s.asker(),
+		Ask:       s.ask,
 		Home:      s.opts.Home,
 		Logger:    s.log,
 		PollEvery: pollEvery(site),
@@ -241,7 +241,7 @@ func (r *siteRun) transferred() Transferred {
 }
 
 // redial logs in again to a site that was lost.
-func (r *siteRun) redial(ctx context.Context, _ AskFunc) error {
+func (r *siteRun) redial(ctx context.Context) error {
 	select {
 	case <-r.gat.Broken():
 		return r.gat.Login(ctx)

@@ -69,7 +69,9 @@ func (u *supply) peerDown(p wire.Peer, reason string) {
 }
 
 func (u *supply) shun(p wire.Peer, reason string) {
-	u.update(func() { u.shunned[p.ID] = p.Name + ": " + reason })
+	u.update(func() {
+		u.shunned[p.ID] = fmt.Sprintf("site %s: workers do not start on %s: %s", p.Site, p.Name, reason)
+	})
 }
 
 func (u *supply) site(name string) *siteRun {
