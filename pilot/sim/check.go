@@ -15,6 +15,9 @@ const (
 
 	// margin is for what a lease's end takes: messages, kills, reports.
 	margin = 15 * time.Second
+	// promptly is when workers are gone after their job's end if nothing
+	// goes wrong: they have a grace of one second.
+	promptly = 5 * time.Second
 )
 
 // violate notes that something is not as it must be.
@@ -112,14 +115,18 @@ func (w *world) checkEverySecond() {
 	}
 }
 
-// checkOutlives: no worker outlives its job, or its primary, by more than the job's lease.
+// checkOutlives: no worker outlives its job, or its primary, by more than the job's lease;
+// without faults none outlives its job.
 func (w *world) checkOutlives(n *node, key wire.Key) {
 	j := w.jobOf[key.Job]
-	since := j.orphaned
+	since, limit := j.orphaned, j.spec.Lease+margin
 	if j.ended {
 		since = j.endedAt
+		if w.cfg.Calm {
+			limit = promptly
+		}
 	}
-	if since != 0 && w.k.Now() > since+j.spec.Lease+margin {
+	if since != 0 && w.k.Now() > since+limit {
 		w.violate("worker %d.%d on %s outlives job %s by %v", key.Rank, key.Attempt, n.id.Short(), key.Job.Short(), w.k.Now()-since)
 	}
 }

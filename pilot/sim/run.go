@@ -209,7 +209,7 @@ func (w *world) planJobs() {
 			if second {
 				by = w.anyPilot()
 			}
-			if by == nil || by.node == nil || !by.node.alive {
+			if by == nil || by.node.core.Stats(k.Now()).Leaving {
 				by = w.spots[0]
 			}
 			j.primary, j.submitted = by.node, k.Now()
@@ -220,7 +220,21 @@ func (w *world) planJobs() {
 				}
 			})
 		})
-		if i == n-1 && k.Chance(0.5) {
+		switch {
+		case second && k.Chance(0.3): // its primary dies while everybody works
+			j.last = time.Hour
+			k.At(at+k.Between(20*time.Second, 60*time.Second), func() {
+				if j.primary == w.spots[0].node {
+					w.input(j.primary, func(n *node) { n.core.Cancel(k.Now(), spec.ID, job.Limit, false) })
+				} else if j.primary.alive {
+					w.logf("the primary of job %s dies", spec.ID.Short())
+					s := j.primary.spot
+					w.crash(j.primary, k.Chance(0.5))
+					k.After(time.Minute, func() { w.boot(s) })
+				}
+			})
+		case i == n-1 && k.Chance(0.5): // it is cancelled
+			j.last = 10 * time.Minute
 			k.At(at+k.Between(10*time.Second, 60*time.Second), func() {
 				w.input(j.primary, func(n *node) { n.core.Cancel(k.Now(), spec.ID, job.Interrupted, k.Chance(0.5)) })
 			})
