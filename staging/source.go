@@ -87,17 +87,22 @@ func (l *Library) Lookup(job wire.JobID) (Source, error) {
 	return shelf(s[:len(s):len(s)]), nil
 }
 
-// shelf tries several sources in order.
+// shelf tries several sources in order. A source that fails does not hide the
+// others: equal blobs may be in several, of which one is being taken away.
 type shelf []Source
 
 func (s shelf) Blob(ctx context.Context, d wire.Digest, buf []byte) ([]byte, error) {
+	failed := error(ErrNotHeld)
 	for _, src := range s {
 		b, err := src.Blob(ctx, d, buf)
-		if !errors.Is(err, ErrNotHeld) {
+		if err == nil || ctx.Err() != nil {
 			return b, err
 		}
+		if !errors.Is(err, ErrNotHeld) {
+			failed = err
+		}
 	}
-	return nil, ErrNotHeld
+	return nil, failed
 }
 
 var (
