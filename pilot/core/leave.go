@@ -33,6 +33,13 @@ func (n *Node) Drain(now time.Duration, reason string, grace time.Duration) {
 	n.settle(now)
 }
 
+// Abandon ends this node's work and leaves: those it worked for are known to be
+// gone, so that nobody will collect anything.
+func (n *Node) Abandon(now time.Duration, reason string) {
+	n.drain(now, reason, 0, 0)
+	n.settle(now)
+}
+
 func (n *Node) drain(now time.Duration, reason string, grace, patience time.Duration) {
 	x := &n.exit
 	if x.done {
@@ -60,38 +67,6 @@ func (n *Node) drain(now time.Duration, reason string, grace, patience time.Dura
 		x.until = min(x.until, now+grace+patience)
 	}
 	x.giveUp = x.until + killPatience
-}
-
-// retire follows a Retire; a hub passes it on and lets its site go first.
-func (n *Node) retire(now time.Duration, from wire.NodeID, reason string) {
-	if n.cfg.Role == wire.RoleLauncher {
-		return
-	}
-	if n.cfg.Role == wire.RoleHub {
-		for _, l := range n.order {
-			if l.peer.ID != from && n.mate(l) {
-				n.send(l.peer.ID, &wire.Retire{Reason: reason})
-			}
-		}
-		if n.exit.waitTo == 0 {
-			n.exit.waitTo, n.exit.by = now+retirePatience, from
-		}
-	}
-	if reason == "" {
-		reason = "retired"
-	}
-	n.drain(now, reason, 0, 0)
-}
-
-// mate reports whether a link's node is of this hub's site and retires with it.
-func (n *Node) mate(l *link) bool {
-	return l.peer.Site == n.cfg.Site && l.peer.Role != wire.RoleLauncher
-}
-
-// waited reports whether a hub that retires lets a link's node go first: its
-// site's, and hubs that may be reached through this one only.
-func (n *Node) waited(l *link) bool {
-	return l.peer.ID != n.exit.by && (n.mate(l) || l.peer.Role == wire.RoleHub)
 }
 
 // rest follows the lease and, for pilots, idleness.

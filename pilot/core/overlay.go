@@ -137,161 +137,6 @@ func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
 	n.settle(now)
 }
 
-// suspect gives those that were reached over a link time to come back: a
-// pilot of our own site a short one, others their lease.
-func (n *Node) suspect(now time.Duration, id wire.NodeID) {
-	for _, p := range n.peers {
-		wait := n.cfg.Lease
-		switch {
-		case p.ID == id && p.via.IsZero():
-			if p.Site == n.cfg.Site && p.Role == wire.RolePilot {
-				wait = n.cfg.Suspect
-			}
-		case p.via != id:
-			continue
-		}
-		if p.lostAt == 0 {
-			p.lostAt = now + wait
-			if n.lostAt == 0 || p.lostAt < n.lostAt {
-				n.lostAt = p.lostAt
-			}
-		}
-	}
-}
-
-// Gone tells that a peer's process is known to have ended, for instance
-// because this shell started it and saw its end. What it did is lost at once.
-func (n *Node) Gone(now time.Duration, id wire.NodeID, reason string) {
-	n.down(now, id, id, reason)
-	n.settle(now)
-}
-
-// Peers returns the nodes known to be part of the session, other than this
-// one, by identity. A pilot knows those it has links to.
-func (n *Node) Peers() []wire.Peer {
-	var list []wire.Peer
-	for _, p := range n.peers {
-		list = append(list, p.Peer)
-	}
-	if n.peers == nil {
-		for _, l := range n.order {
-			list = append(list, l.peer)
-		}
-	}
-	slices.SortFunc(list, func(a, b wire.Peer) int { return a.ID.Compare(b.ID) })
-	return list
-}
-
-// describe returns what is known of a node.
-func (n *Node) describe(id wire.NodeID) wire.Peer {
-	if p := n.peers[id]; p != nil {
-		return p.Peer
-	}
-	if l := n.links[id]; l != nil {
-		return l.peer
-	}
-	return wire.Peer{ID: id}
-}
-
-// up notes a peer that can be reached, over a link of its own (via zero) or
-// through a hub.
-func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
-	if n.peers == nil || p.ID == n.cfg.ID {
-		return
-	}
-	old := n.peers[p.ID]
-	if old == nil {
-		if len(n.peers) >= MaxKnown {
-			return
-		}
-		n.peers[p.ID] = &peer{Peer: p, via: via}
-		n.downs = slices.DeleteFunc(n.downs, func(id wire.NodeID) bool { return id == p.ID })
-		n.tell(news{p, false, from})
-		n.fx.Events = append(n.fx.Events, PeerUp{p})
-		return
-	}
-	if via.IsZero() && !old.via.IsZero() && old.lostAt == 0 {
-		via = old.via // a link through its hub, which serves it
-	}
-	again := old.lostAt != 0
-	changed := old.Peer != p
-	*old = peer{Peer: p, via: via}
-	if changed || again {
-		n.tell(news{p, false, from})
-	}
-}
-
-// down notes that a node is gone for good.
-func (n *Node) down(now time.Duration, id, from wire.NodeID, reason string) {
-	if id == n.cfg.ID {
-		return
-	}
-	known := n.peers[id]
-	if known != nil {
-		delete(n.peers, id)
-		n.fx.Events = append(n.fx.Events, PeerDown{known.Peer, reason})
-	}
-	if known != nil || !slices.Contains(n.downs, id) {
-		if len(n.downs) >= MaxDown {
-			n.downs = slices.Delete(n.downs, 0, 1)
-		}
-		n.downs = append(n.downs, id)
-		n.tell(news{wire.Peer{ID: id}, true, from})
-	}
-	for _, j := range n.primaries {
-		j.PilotDown(now, id, reason, &n.jx)
-		n.absorbJob(now, j)
-	}
-}
-
-func (n *Node) tell(x news) {
-	if n.cfg.Role == wire.RolePilot {
-		return
-	}
-	n.news = append(n.news, x)
-}
-
-// flushNews tells the other hubs and launchers what changed, and those pilots
-// that are the primary of a job who is gone.
-func (n *Node) flushNews() {
-	news := n.news
-	n.news, n.newsAt = nil, 0
-	for _, l := range n.order {
-		up := l.peer.Role != wire.RolePilot && n.cfg.Role == wire.RoleHub
-		if !up && !n.leads(l) {
-			continue
-		}
-		m := new(wire.PeersChanged)
-		for _, x := range news {
-			switch {
-			case x.from == l.peer.ID || x.peer.ID == l.peer.ID:
-			case x.down:
-				m.Down = append(m.Down, x.peer.ID)
-			case up:
-				m.Up = append(m.Up, x.peer)
-			}
-			if len(m.Up) == wire.MaxPeers || len(m.Down) == wire.MaxPeers {
-				n.send(l.peer.ID, m)
-				m = new(wire.PeersChanged)
-			}
-		}
-		if len(m.Up)+len(m.Down) > 0 {
-			n.send(l.peer.ID, m)
-		}
-	}
-}
-
-// leads reports whether the primary of an open job is at the other end of a link, or
-// may be behind it.
-func (n *Node) leads(l *link) bool {
-	for _, ad := range n.board.All() {
-		if ad.Primary == l.peer.ID || l.peer.Role != wire.RolePilot && ad.Primary != n.cfg.ID {
-			return true
-		}
-	}
-	return false
-}
-
 // receiveOverlay takes the messages of the overlay; false means that it is
 // another's.
 func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
@@ -345,20 +190,6 @@ func (n *Node) alive(now time.Duration, l *link, quiet time.Duration) {
 	}
 }
 
-// changes takes what a hub or launcher tells of others.
-func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID) {
-	for _, p := range up {
-		if l := n.links[p.ID]; l == nil || l.peer.Role == wire.RolePilot {
-			n.up(p, from, from)
-		}
-	}
-	for _, id := range down {
-		if l := n.links[id]; l == nil || l.peer.Role == wire.RolePilot {
-			n.down(now, id, from, "its hub says that it is gone")
-		}
-	}
-}
-
 // welcome answers a Hello.
 func (n *Node) welcome(now time.Duration, l *link) {
 	m := &wire.Welcome{Adverts: n.board.Open(wire.MaxAdverts), Quiet: n.quiet(now)}
@@ -375,23 +206,6 @@ func (n *Node) welcome(now time.Duration, l *link) {
 	}
 	if n.toRetire(l.peer.Site) {
 		n.sendRetire(now)
-	}
-}
-
-// reached returns the peers that another hub, or a launcher, reaches through this hub.
-func (n *Node) reached(l *link) []wire.Peer {
-	if l.peer.Role == wire.RolePilot || n.cfg.Role != wire.RoleHub {
-		return nil
-	}
-	return slices.DeleteFunc(n.Peers(), func(p wire.Peer) bool {
-		x := n.peers[p.ID]
-		return p.ID == l.peer.ID || p.Role == wire.RoleLauncher || x.via == l.peer.ID || x.lostAt != 0
-	})
-}
-
-func (n *Node) sendPeers(l *link, list []wire.Peer) {
-	for part := range slices.Chunk(list, wire.MaxPeers) {
-		n.send(l.peer.ID, &wire.PeersChanged{Up: part})
 	}
 }
 
@@ -475,25 +289,6 @@ func (n *Node) ping(now time.Duration) {
 	}
 }
 
-// giveUp takes the peers that did not come back in time for gone.
-func (n *Node) giveUp(now time.Duration) {
-	n.lostAt = 0
-	var gone []wire.NodeID
-	for id, p := range n.peers {
-		switch {
-		case p.lostAt == 0:
-		case now >= p.lostAt:
-			gone = append(gone, id)
-		case n.lostAt == 0 || p.lostAt < n.lostAt:
-			n.lostAt = p.lostAt
-		}
-	}
-	slices.SortFunc(gone, wire.NodeID.Compare)
-	for _, id := range gone {
-		n.down(now, id, id, "it cannot be reached")
-	}
-}
-
 // nextOverlay returns when tickOverlay is wanted.
 func (n *Node) nextOverlay(now time.Duration) time.Duration {
 	if len(n.news) > 0 && n.newsAt == 0 {
@@ -506,66 +301,4 @@ func (n *Node) nextOverlay(now time.Duration) time.Duration {
 		}
 	}
 	return next
-}
-
-// Admit sets the join tokens of a site; this node, a launcher, sends them to the
-// site's hubs, now and whenever one connects.
-func (n *Node) Admit(now time.Duration, site string, tokens []wire.Token) {
-	if n.tokens == nil {
-		n.tokens = make(map[string][]wire.Token)
-	}
-	n.tokens[site] = slices.Clone(tokens)
-	for _, l := range n.order {
-		if l.peer.Role == wire.RoleHub {
-			if l.peer.Site == site {
-				n.sendTokens(l.peer.ID, site)
-			}
-		}
-	}
-	n.settle(now)
-}
-
-func (n *Node) sendTokens(hub wire.NodeID, site string) {
-	if t, ok := n.tokens[site]; ok && n.cfg.Role == wire.RoleLauncher {
-		n.send(hub, &wire.Tokens{Tokens: t})
-	}
-}
-
-// Retire asks all hubs and pilots of a site to leave, now and whenever one
-// connects. Site "" means all sites. Only a launcher may.
-func (n *Node) Retire(now time.Duration, site, reason string) {
-	if n.cfg.Role != wire.RoleLauncher {
-		return
-	}
-	if n.retired == nil {
-		n.retired = make(map[string]string)
-	}
-	n.retired[site] = clip(reason)
-	n.sendRetire(now)
-	n.settle(now)
-}
-
-func (n *Node) toRetire(site string) bool {
-	_, one := n.retired[site]
-	_, all := n.retired[""]
-	return one || all
-}
-
-// sendRetire asks the hubs that are to go, which pass it on, and the pilots
-// without a hub.
-func (n *Node) sendRetire(now time.Duration) {
-	n.retireAt = 0
-	for _, p := range n.Peers() {
-		l := n.links[p.ID]
-		hub := p.Role == wire.RoleHub
-		if !n.toRetire(p.Site) || !hub && (p.Role != wire.RolePilot || l == nil || n.served(l)) {
-			continue
-		}
-		reason, ok := n.retired[p.Site]
-		if !ok {
-			reason = n.retired[""]
-		}
-		n.send(p.ID, &wire.Retire{Reason: reason})
-		n.retireAt = now + retireEvery
-	}
 }

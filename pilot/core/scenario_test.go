@@ -181,6 +181,8 @@ func (s *stage) command(line string) {
 		}
 	case "drain": // NAME GRACE
 		n.Drain(s.now, "wall time", span(arg(1)))
+	case "abandon": // NAME
+		n.Abandon(s.now, "the launcher is gone")
 	case "retire": // NAME [SITE]
 		n.Retire(s.now, arg(1), "done")
 	case "stats": // NAME
