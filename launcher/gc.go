@@ -162,6 +162,9 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 	h := &host{name: p.site, behind: p.host, gat: site}
 	if p.host != "" {
 		inner, err := site.Inner(ctx, p.host, nil)
+		if errors.Is(err, gat.ErrForwarding) {
+			inner, err = site.Inner(ctx, p.host, relayThrough(site))
+		}
 		if err != nil {
 			return err
 		}

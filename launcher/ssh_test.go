@@ -15,7 +15,12 @@ import (
 	"github.com/zorilla-grid/zorilla/launcher"
 )
 
-func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		os.Exit(childMain(text))
+	}
+	os.Exit(testbed.Main(m))
+}
 
 // bench is a user at the client of a farm: a home with keys, a place for
 // results, and the events of a run.

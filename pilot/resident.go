@@ -217,7 +217,7 @@ func (r *resident) stayConnected(ctx context.Context) {
 				}
 				r.log.Info("connection to hub ended", "hub", address, "error", err)
 			} else if r.boot.HangUp && (isRefused(err) || errors.Is(err, os.ErrNotExist)) {
-				r.drainNow("the launcher is gone")
+				r.abandon("the launcher is gone")
 				return
 			} else {
 				r.log.Debug("hub not reached", "hub", address, "error", err)
@@ -254,8 +254,9 @@ func (r *resident) drain(reason string) {
 	r.agent.Do(func(now time.Duration, n *core.Node) { n.Drain(now, reason, drainGrace) })
 }
 
-func (r *resident) drainNow(reason string) {
-	r.agent.Do(func(now time.Duration, n *core.Node) { n.Drain(now, reason, 0) })
+// abandon lets the node end its work and leave: nobody wants what it has.
+func (r *resident) abandon(reason string) {
+	r.agent.Do(func(now time.Duration, n *core.Node) { n.Abandon(now, reason) })
 }
 
 // config says what this node is and offers.
