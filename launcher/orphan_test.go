@@ -1,109 +1,26 @@
 package launcher_test
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/backends/testbed"
-	"github.com/zorilla-grid/zorilla/launcher"
 )
-
-// childEnv makes this test program a launcher: it holds a [child] as JSON.
-const childEnv = "ZORILLA_TEST_CHILD"
-
-// A child is what a launcher in a process of its own is to do.
-type child struct {
-	App     string
-	Workers int
-	Sites   string
-	Home    string
-	Out     string
-	State   string
-	Lease   time.Duration
-}
-
-// childMain runs a job, in the network of a farm's client, and prints its events.
-func childMain(text string) int {
-	var c child
-	if err := json.Unmarshal([]byte(text), &c); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	sites, err := launcher.ParseSites("sites.toml", []byte(c.Sites), nil)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	o := launcher.Options{Sites: sites, Home: c.Home, Out: c.Out, State: c.State}
-	impatient(c.Lease)(&o)
-	o.Events = func(e launcher.Event) {
-		line, err := launcher.EncodeEvent(e)
-		if err == nil {
-			os.Stdout.Write(line)
-		}
-	}
-	r := launcher.Run(context.Background(), launcher.Job{App: c.App, Workers: c.Workers}, o, launcher.Stopper{})
-	return r.Exit
-}
 
 // orphan runs a launcher until all workers have printed something and kills it. It
 // returns the session's name and the time of the kill.
 func (b *bench) orphan(c child) (session string, at time.Time) {
 	b.t.Helper()
-	c.Home, c.Out, c.State = b.home, filepath.Join(b.dir, "out"), filepath.Join(b.dir, "state")
-	text, err := json.Marshal(c)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	defer cancel()
-	cmd := b.farm.Command(ctx, self)
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
-	var complaints strings.Builder
-	cmd.Stderr = &complaints
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	talked := make(map[int]bool)
-	lines := bufio.NewScanner(out)
-	for len(talked) < c.Workers && lines.Scan() {
-		var e struct {
-			Run, Type string
-			Rank      int
-		}
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			b.t.Errorf("event %q: %v", lines.Text(), err)
-		}
-		session = e.Run
-		if e.Type == "output" {
-			talked[e.Rank] = true
-		}
-		b.t.Logf("%s", lines.Text())
-	}
-	if err := cmd.Process.Kill(); err != nil {
+	x := b.startChild(c)
+	if err := x.cmd.Process.Kill(); err != nil {
 		b.t.Fatal(err)
 	}
 	at = time.Now()
-
-	if err := cmd.Wait(); err == nil || len(talked) < c.Workers {
-		b.t.Fatalf("the launcher ended with %v after output of %d workers: %s", err, len(talked), complaints.String())
+	if err := x.wait(10 * time.Second); err == nil {
+		b.t.Fatal("the launcher ended well though it was killed")
 	}
-	return session, at
+	return x.session, at
 }
 
 // here and three kinds of hosts.
