@@ -405,13 +405,18 @@ func (r *siteRun) outstanding() bool {
 	return !r.finishing && r.status.Submitted > r.joined+r.gaveUp
 }
 
-// said returns what an agent complained of, with a colon before it.
+// said returns what an agent complained of, or what else may have ended it, with
+// a colon before it.
 func (r *siteRun) said(ctx context.Context, h *host, file string) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var b strings.Builder
-	if err := h.gat.Get(ctx, file, &b, 4096); err != nil || strings.TrimSpace(b.String()) == "" {
-		return ""
+	if err := h.gat.Get(ctx, file, &b, 4096); err == nil && strings.TrimSpace(b.String()) != "" {
+		return ": " + strings.TrimSpace(b.String())
 	}
-	return ": " + strings.TrimSpace(b.String())
+	// Where the disk is full the complaint found no room either.
+	if free, err := h.free(ctx); err == nil && free < minFree {
+		return fmt.Sprintf(": no space left on device: %s has %d KiB free (%s)", h.Base, free>>10, scratchHint)
+	}
+	return ""
 }

@@ -90,7 +90,7 @@ func (h *host) look(ctx context.Context, session wire.SessionID, scratch string,
 	if f.Base == "" {
 		return &gat.Error{Class: gat.Permanent, Op: "find scratch", Site: h.name,
 			Err:  errors.New("no usable directory: " + strings.Join(f.Refused, "; ")),
-			Hint: `name a directory of your own where programs may run: scratch = "/path" in the sites file`}
+			Hint: scratchHint}
 	}
 	h.facts = f
 	return nil
@@ -155,7 +155,7 @@ func (h *host) put(ctx context.Context, session wire.SessionID, b pilotBinary, k
 	out, err := h.script(ctx, uploadScript, &countingReader{bytes.NewReader(data), sent},
 		dir, name, mode, strconv.Itoa(len(b.raw)))
 	if err != nil {
-		return fmt.Errorf("site %s: upload the pilot: %w", h.name, err)
+		return uploadError(h.name, err)
 	}
 	if strings.TrimSpace(string(out)) != "ok" {
 		return fmt.Errorf("site %s: upload the pilot: unexpected answer %q", h.name, firstLine(out))
@@ -163,6 +163,21 @@ func (h *host) put(ctx context.Context, session wire.SessionID, b pilotBinary, k
 	h.binary = path.Join(dir, name)
 	return nil
 }
+
+// uploadError says why the binary did not arrive. The host's own words end in
+// what the system said.
+func uploadError(site string, err error) error {
+	text := err.Error()
+	for _, full := range []string{"No space left", "quota exceeded", "bytes arrived"} {
+		if strings.Contains(text, full) {
+			return &gat.Error{Class: gat.Permanent, Op: "upload the pilot", Site: site, Err: err, Hint: scratchHint}
+		}
+	}
+	return fmt.Errorf("site %s: upload the pilot: %w", site, err)
+}
+
+// scratchHint is what to do about scratch that does not do.
+const scratchHint = `name a directory of your own where programs may run and that has room: scratch = "/path" in the sites file`
 
 // pilotBinary is a pilot for one platform.
 type pilotBinary struct {
@@ -190,6 +205,20 @@ func (h *host) clean(ctx context.Context, session wire.SessionID, binary string,
 		return left, fmt.Errorf("site %s: clean up: unexpected answer %q", h.name, firstLine(out))
 	}
 	return left, nil
+}
+
+// minFree is the free scratch, in bytes, below which a full disk is to blame for
+// what fails.
+const minFree = 1 << 20
+
+// free returns how many bytes of scratch are free at the host now.
+func (h *host) free(ctx context.Context) (int64, error) {
+	out, err := h.script(ctx, `df -Pk "$1" | { read -r _; read -r _ _ _ free _; echo "$free"; }`, nil, h.Base)
+	if err != nil {
+		return 0, err
+	}
+	kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	return kib << 10, err
 }
 
 // script runs one of our scripts at the host. Its error holds what the script

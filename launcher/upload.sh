@@ -11,15 +11,18 @@ esac
 [ "$3" = "$(id -u)" ] || { echo "$dir belongs to another user (uid $3)" >&2; exit 1; }
 new=$dir/.new.$$
 trap 'rm -f "$new"' 0
+fail() {
+	echo "cannot write to $dir: ${1##*: }" >&2
+	exit 1
+}
 if [ "$mode" = gzip ]; then
-	gzip -dc >"$new" || exit 1
+	why=$(LC_ALL=C gzip -dc 2>&1 >"$new") || fail "$why"
 else
-	cat >"$new" || exit 1
+	why=$(LC_ALL=C cat 2>&1 >"$new") || fail "$why"
 fi
 got=$(wc -c <"$new")
 if [ "$got" -ne "$size" ]; then
-	echo "$dir: only $got of $size bytes arrived (disk full?)" >&2
-	exit 1
+	fail "only $got of $size bytes arrived"
 fi
 chmod 700 "$new" && mv -f "$new" "$dir/$name" || exit 1
 echo ok
