@@ -265,7 +265,7 @@ func (g *guardian) launch(l launch) error {
 		Dir:   l.dir,
 		Env:   l.env,
 		Files: []uintptr{uintptr(in), uintptr(out), uintptr(serr)},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if g.pidfd {
 		attr.Sys.PidFD = &fd
