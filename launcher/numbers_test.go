@@ -24,6 +24,7 @@ import (
 func BenchmarkNumbers(b *testing.B) {
 	testbed.Require(b)
 	p := buildPrograms(b)
+	b.Setenv("ZORILLA_PILOT", p.pilot)
 	b.Run("local-first-output", p.localFirstOutput)
 	b.Run("ssh-first-output-kept", p.sshKept)
 	b.Run("ssh-first-output-cold", p.sshCold)
