@@ -350,9 +350,7 @@ func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot
 	}
 	argv := []string{h.binary, "agent", string(r.s.id), "-"}
 	if len(site.Setup) > 0 {
-		// The user's lines run first, in the same shell; the agent inherits what they set.
-		script := strings.Join(site.Setup, "\n") + "\nexec \"$@\"\n"
-		argv = append([]string{"/bin/sh", "-c", script, "zorilla-setup"}, argv...)
+		argv = append([]string{"/bin/sh", "-c", setupScript(site.Setup), "zorilla-setup"}, argv...)
 	}
 	ids, err := h.gat.Submit(ctx, gat.JobSpec{
 		Name:   "zorilla-" + string(r.s.id),
@@ -368,6 +366,22 @@ func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot
 	}
 	r.wg.Go(func() { r.watch(r.s.life, h, kind, ids[0], complaints) })
 	return nil
+}
+
+// setupScript runs the user's lines and then, in the same shell, the agent, which
+// inherits what they set. The first line that fails is the end: a pilot without
+// what it was to find would fail every worker. The lines do not get to read
+// the agent's boot record.
+func setupScript(lines []string) string {
+	return `trap 'echo "a line of setup failed with status $?" >&2' 0
+set -e
+exec 9<&0 </dev/null
+` + strings.Join(lines, "\n") + `
+exec <&9 9<&-
+set +e
+trap - 0
+exec "$@"
+`
 }
 
 func (s *session) leaseOf(site *Site) time.Duration {
@@ -391,6 +405,11 @@ func (r *siteRun) watch(ctx context.Context, h *host, kind Kind, id gat.JobID, c
 	for status, err := range h.gat.Watch(ctx, id) {
 		if err != nil || !status.State.Final() {
 			continue
+		}
+		if kind == KindHub && !r.ending() {
+			if text := r.said(ctx, h, complaints); text != "" {
+				r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s ended%s", h.Host, text)})
+			}
 		}
 		if kind == KindPilot && r.outstanding() && late.Stop() {
 			r.gaveUpOn(fmt.Errorf("site %s: a pilot on %s ended before it joined%s", r.site.Name, h.Host, r.said(ctx, h, complaints)))

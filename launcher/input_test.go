@@ -57,7 +57,7 @@ func (b *bench) nothingHere(run string) {
 func (b *bench) patient(site string) (app string, see func(launcher.Event)) {
 	b.t.Helper()
 	gate := filepath.Join(b.t.TempDir(), "gate")
-	app = b.script(fmt.Sprintf("while [ ! -e '%s' ]; do sleep 0.05; done\necho done\n", gate))
+	app = b.script(fmt.Sprintf("i=0; while [ ! -e '%s' ] && [ $i -lt 900 ]; do sleep 0.05; i=$((i+1)); done\necho done\n", gate))
 	return app, func(e launcher.Event) {
 		if c, ok := e.Data.(launcher.SiteChanged); ok && c.Site == site && c.State == "failed" {
 			if err := os.WriteFile(gate, nil, 0o600); err != nil {

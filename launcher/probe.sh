@@ -35,11 +35,11 @@ usable() {
 	mkdir "$base" 2>/dev/null
 	line=$(ls -ldn "$base" 2>/dev/null) || { echo "$1: cannot make a directory"; return 1; }
 	set -- $line
+	[ "$3" = "$uid" ] || { echo "$base: belongs to another user (uid $3)"; return 1; }
 	case $1 in
 	drwx------*) ;;
 	*) echo "$base: not a private directory ($1)"; return 1 ;;
 	esac
-	[ "$3" = "$uid" ] || { echo "$base: belongs to another user (uid $3)"; return 1; }
 	probe=$base/.probe.$$
 	if ! printf '#!/bin/sh\nexit 7\n' >"$probe" 2>/dev/null; then
 		rm -f "$probe"
@@ -77,7 +77,7 @@ for parent in "$@"; do
 		dir=$base/s-$session
 		mkdir "$dir" 2>/dev/null || [ -O "$dir" ] || { echo "refused $dir: cannot make it"; continue; }
 		echo "free $(df -Pk "$base" 2>/dev/null | awk 'NR==2 {print $4}')"
-		if [ -n "$digest" ] && [ -f "$base/pilot-$digest" ] && [ "$(sha256sum <"$base/pilot-$digest" 2>/dev/null)" = "$digest  -" ]; then
+		if [ -n "$digest" ] && [ -f "$base/pilot-$digest" ] && [ -x "$base/pilot-$digest" ] && [ "$(sha256sum <"$base/pilot-$digest" 2>/dev/null)" = "$digest  -" ]; then
 			echo "pilot $base/pilot-$digest"
 		fi
 		echo "base $base"

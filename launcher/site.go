@@ -52,6 +52,7 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		Home:      s.opts.Home,
 		Logger:    s.log,
 		PollEvery: pollEvery(site),
+		Grace:     1, // a shell does not forget what runs
 	})
 	if err != nil {
 		return nil, &usageError{err}

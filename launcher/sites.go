@@ -40,10 +40,10 @@ type Site struct {
 	Idle     time.Duration // life of a pilot without a job; 0 means none
 
 	Scratch string        // directory for all we make there; empty means the site's $TMPDIR or /tmp
-	Keep    bool          // leave the pilot binary, and only that, for the next run
+	Keep    bool          // leave the pilot binary, and only that, for the next run; a run without Keep leaves one that is there
 	NoHub   bool          // start no hub on the site's host
 	After   time.Duration // do nothing there until the job has been short for this long
-	Setup   []string      // lines for sh, run before each pilot and inherited by it, such as "module load java"
+	Setup   []string      // lines for sh, run before each pilot and inherited by it, such as "module load java"; one that fails fails the pilot
 
 	File string // where the site was read from; empty for the built-in one
 	Line int
