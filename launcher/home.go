@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/zorilla-grid/zorilla/overlay/transport"
@@ -42,6 +44,27 @@ func (s *session) Event(e core.Event) {
 	}
 }
 
+// warned tells a warning about a worker: the first of its text at once, how
+// many others there were at the end. It is the loop's own.
+func (s *session) warned(rank uint32, site, text string) {
+	if s.warnings == nil {
+		s.warnings = make(map[string]int)
+	}
+	s.warnings[text]++
+	if s.warnings[text] == 1 {
+		s.events.emit(Warned{Site: site, Text: fmt.Sprintf("worker %d: %s", rank, text)})
+	}
+}
+
+// countWarnings tells of the warnings that were held back. The loop has ended.
+func (s *session) countWarnings() {
+	for _, text := range slices.Sorted(maps.Keys(s.warnings)) {
+		if n := s.warnings[text] - 1; n > 0 {
+			s.events.emit(Warned{Text: fmt.Sprintf("%d more %s: %s", n, plural(n, "worker"), text)})
+		}
+	}
+}
+
 func (s *session) worker(e core.WorkerChanged) {
 	switch e.Change {
 	case job.Granted:
@@ -49,7 +72,7 @@ func (s *session) worker(e core.WorkerChanged) {
 		s.supply.granted()
 	case job.Exited:
 		for _, text := range e.Result.Warnings {
-			s.events.emit(Warned{Site: e.Peer.Site, Text: fmt.Sprintf("worker %d: %s", e.Key.Rank, text)})
+			s.warned(e.Key.Rank, e.Peer.Site, text)
 		}
 	}
 	w := WorkerChanged{

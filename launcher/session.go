@@ -66,6 +66,7 @@ type session struct {
 	ended  chan core.JobEnded // takes one value
 	isOver atomic.Bool        // the job has ended
 
+	warnings map[string]int // how often each warning about a worker came; the loop's own
 	wishes   wishes
 	mu       sync.Mutex
 	redialer AskFunc // who logs in again, while somebody does
@@ -323,6 +324,7 @@ func (s *session) conclude(end core.JobEnded, err error) Result {
 	if r.Err != nil {
 		over.Error = r.Err.Error()
 	}
+	s.countWarnings()
 	s.events.emit(over)
 	s.events.close()
 	r.Report = s.run.Journal.Report()

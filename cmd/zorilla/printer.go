@@ -172,10 +172,10 @@ func (p *printer) tellSite(d launcher.SiteChanged, live bool) string {
 	var text string
 	switch d.State {
 	case "failed", "unclean", "detached":
-		text = fmt.Sprintf("site %s: %s%s", d.Site, d.State, because(d.Error))
+		text = fmt.Sprintf("site %s: %s%s", d.Site, d.State, because(strings.TrimPrefix(d.Error, "site "+d.Site+": ")))
 	case "up":
 		text = fmt.Sprintf("site %s: %d of %d %s up, %d %s", d.Site, d.Up, d.Wanted, plural(d.Wanted, "pilot"), d.Slots, plural(d.Slots, "slot"))
-		if live || p.o.Quiet {
+		if live || p.o.Quiet || d.Up == 0 {
 			return ""
 		}
 	default:
