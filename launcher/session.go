@@ -208,6 +208,7 @@ func (s *session) begin(ctx context.Context) error {
 	for _, r := range s.sites {
 		s.deploys.Go(func() { r.run(s.work) })
 	}
+	s.wg.Go(func() { s.tellTransfers(s.life) })
 	set, err := staging.Build(ctx, s.inputs(), staging.BuildOptions{})
 	if err != nil {
 		return &usageError{err}
@@ -223,6 +224,26 @@ func (s *session) begin(ctx context.Context) error {
 	}
 	s.supply.open()
 	return nil
+}
+
+// tellTransfers tells once a second what has moved to and from the sites.
+func (s *session) tellTransfers(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	told := make(map[string]Transferred)
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, r := range s.sites {
+			if t := r.transferred(); t != told[t.Site] && (t.Up > 0 || t.Down > 0) {
+				told[t.Site] = t
+				s.events.emit(t)
+			}
+		}
+	}
 }
 
 // network makes the session's CA and this machine's node.
