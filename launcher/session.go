@@ -26,6 +26,7 @@ import (
 // Bounds on the end of a run.
 const (
 	cleanTimeout  = 10 * time.Second // final clean-up of a site, all in parallel
+	haltPatience  = 4 * time.Second  // of it for what is being made to be made no further
 	leavePatience = 3 * time.Second  // for agents to leave by themselves
 	stopPatience  = 30 * time.Second // for a job that was cancelled gracefully to end
 )
@@ -298,7 +299,7 @@ func (s *session) finish(die context.CancelFunc) {
 	go func() { s.deploys.Wait(); close(stopped) }()
 	select {
 	case <-stopped:
-	case <-ctx.Done():
+	case <-time.After(haltPatience):
 	}
 	if s.agent != nil {
 		s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Cancel(now, s.jobID, job.Interrupted, false) })

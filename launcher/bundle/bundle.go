@@ -62,6 +62,10 @@ type Binary struct {
 	Source   string // how it was found, for people
 
 	data []byte // when Path is empty
+
+	pack   sync.Once
+	packed []byte
+	bad    error // why it could not be packed
 }
 
 // Open returns the content. The caller closes it.
@@ -76,9 +80,16 @@ func (b *Binary) Open() (io.ReadCloser, error) {
 	return f, nil
 }
 
-// Gzip returns the content compressed, as a whole. It verifies on the way that
-// the content is still what it was when it was found.
+// Gzip returns the content compressed, as a whole; the caller does not change
+// it. It is made once, however many hosts want it, and verifies on the way that
+// the content is still what it was when it was found. It may be called from
+// any goroutine.
 func (b *Binary) Gzip() ([]byte, error) {
+	b.pack.Do(func() { b.packed, b.bad = b.gzip() })
+	return b.packed, b.bad
+}
+
+func (b *Binary) gzip() ([]byte, error) {
 	r, err := b.Open()
 	if err != nil {
 		return nil, err

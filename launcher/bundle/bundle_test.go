@@ -88,12 +88,19 @@ func TestExplicit(t *testing.T) {
 		t.Errorf("unpacked: %d bytes, %v; want the %d of the file", len(got), err, len(content))
 	}
 
+	if again, err := b.Gzip(); err != nil || &again[0] != &packed[0] {
+		t.Errorf("packed twice for two hosts: %v", err)
+	}
+
 	t.Setenv("ZORILLA_PILOT", path)
 	if b, err := find(t, bundle.Options{Cache: cache}, "linux/arm64"); err != nil || b.Path != path {
 		t.Errorf("named by the environment: %+v, %v", b, err)
 	}
 
 	// What changes on the way to a site is not shipped.
+	if b, err = find(t, bundle.Options{Pilot: path, Cache: cache}, "linux/arm64"); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, append(content, 0), 0o700); err != nil {
 		t.Fatal(err)
 	}
