@@ -52,10 +52,11 @@ func (u *supply) peerUp(p wire.Peer) {
 	if p.Role != wire.RolePilot {
 		return
 	}
-	u.update(func() { u.peers[p.ID] = p })
+	// In this order: whether more may come is looked at in update.
 	if r := u.site(p.Site); r != nil {
 		r.pilotUp(p)
 	}
+	u.update(func() { u.peers[p.ID] = p })
 }
 
 func (u *supply) peerDown(p wire.Peer, reason string) {
