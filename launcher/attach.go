@@ -34,7 +34,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 		if err == nil {
 			wait = redialFirst
 			if socket == hubSocket {
-				h.hub = peer.ID
+				r.setHub(h, peer.ID)
 			}
 			r.change(func(c *SiteChanged) {
 				if c.State == "detached" || c.State == "starting" && socket == hubSocket && c.Submitted == 0 {
@@ -150,7 +150,7 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
 		return
 	}
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s is gone; starting another", h.Host)})
-	dead := h.hub
+	dead := r.hubOf(h)
 	r.s.agent.Do(func(now time.Duration, n *core.Node) { n.Gone(now, dead, "it was killed") })
 	if err := r.startHub(ctx, h, true); err != nil {
 		r.gone(err)
@@ -162,6 +162,19 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
 			r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the new hub on %s does not listen where the dead one did: %v", h.Host, err)})
 		}
 	}
+}
+
+func (r *siteRun) setHub(h *host, id wire.NodeID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.hub = id
+}
+
+// hubOf returns the hub on a host; another one takes the place of one that died.
+func (r *siteRun) hubOf(h *host) wire.NodeID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return h.hub
 }
 
 // listening returns the addresses that pilots behind a hub know it by.
@@ -199,7 +212,7 @@ func (r *siteRun) ending() bool {
 // dialThrough opens connections from the host of a hub.
 func (r *siteRun) dialThrough(h *host) gat.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		s, err := r.s.ep.OpenStream(ctx, h.hub, wire.StreamDial)
+		s, err := r.s.ep.OpenStream(ctx, r.hubOf(h), wire.StreamDial)
 		if err != nil {
 			return nil, err
 		}
@@ -218,7 +231,7 @@ func (r *siteRun) dialThrough(h *host) gat.DialFunc {
 
 // listenAt has a hub listen for the site's pilots.
 func (r *siteRun) listenAt(ctx context.Context, h *host, address string) (string, error) {
-	s, err := r.s.ep.OpenStream(ctx, h.hub, wire.StreamListen)
+	s, err := r.s.ep.OpenStream(ctx, r.hubOf(h), wire.StreamListen)
 	if err != nil {
 		return "", err
 	}

@@ -142,7 +142,7 @@ func (r *siteRun) deployInner(ctx context.Context, head *host) error {
 // deployBehind brings up the pilots of one host behind the site's own.
 func (r *siteRun) deployBehind(ctx context.Context, head *host, name string, pilots int) error {
 	inner, err := r.gat.Inner(ctx, name, nil)
-	if errors.Is(err, gat.ErrForwarding) && !head.hub.IsZero() {
+	if errors.Is(err, gat.ErrForwarding) && !r.hubOf(head).IsZero() {
 		inner, err = r.gat.Inner(ctx, name, r.dialThrough(head))
 	}
 	if err != nil {
@@ -152,7 +152,7 @@ func (r *siteRun) deployBehind(ctx context.Context, head *host, name string, pil
 	if err := r.prepare(ctx, h); err != nil {
 		return err
 	}
-	if !head.hub.IsZero() && h.From != "" {
+	if !r.hubOf(head).IsZero() && h.From != "" {
 		address, err := r.listenAt(ctx, head, h.From)
 		if err != nil {
 			r.s.log.Info("the hub does not listen", "site", r.site.Name, "address", h.From, "error", err)

@@ -216,11 +216,11 @@ func (s *session) begin(ctx context.Context) error {
 	}
 	s.agent.Library().Add(s.jobID, set)
 	spec := s.spec(set)
-	err = ErrNotRunning
-	if cerr := s.agent.Call(ctx, func(now time.Duration, n *core.Node) { err = n.Submit(now, spec) }); cerr != nil {
-		err = cerr
+	answer := make(chan error, 1)
+	if err := s.agent.Call(ctx, func(now time.Duration, n *core.Node) { answer <- n.Submit(now, spec) }); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := <-answer; err != nil {
 		return &usageError{err}
 	}
 	s.supply.open()
