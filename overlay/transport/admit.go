@@ -12,6 +12,29 @@ import (
 // A fresh hub cannot dial the launcher, so the launcher, which dials it, opens
 // a stream on which the hub is the one who joins.
 
+// OfferAdmission offers a hub that there is a carrier to another admission, as
+// [Options].Admit does for a new carrier: a hub that must be able to admit for
+// long has to be offered one well within the last half of its signer's day.
+// That it does not want one yet is no error. It takes at most 10 seconds.
+func (e *Endpoint) OfferAdmission(ctx context.Context, hub wire.NodeID) error {
+	id, signer := e.self()
+	if id == nil || signer == nil {
+		return errors.New("offer admission: no signer to admit with")
+	}
+	e.mu.Lock()
+	var c *carrier
+	if n := e.nodes[hub]; n != nil {
+		c = n.carrier(false)
+	}
+	e.mu.Unlock()
+	if c == nil {
+		return fmt.Errorf("offer admission to %s: %w", hub.Short(), ErrNoRoute)
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	return c.offerAdmission(ctx, id, signer)
+}
+
 // offerAdmission lets the other end join, if it wants to.
 func (c *carrier) offerAdmission(ctx context.Context, id *Identity, signer *Signer) error {
 	st, err := c.mux.OpenStream()

@@ -23,7 +23,8 @@ type JoinRequest struct {
 	Secret     []byte // the token's secret
 	WantSigner bool   // ask to admit pilots of the own site; for hubs
 	// Renew, if not nil, keeps the key and so the node's identity: for a new
-	// certificate before the old one's end. It takes one more join of the token.
+	// certificate before the old one's end. It takes no further join of the
+	// token from the signer that admitted the node, one from any other.
 	Renew *Identity
 }
 

@@ -166,7 +166,11 @@ func (s *Signer) admit(req *wire.Join, cs tls.ConnectionState) (*wire.Admitted, 
 			return nil, err
 		}
 	}
-	t, err := s.redeem(req.Token, func(secret []byte) bool {
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("certificate request: %w", err)
+	}
+	t, err := s.redeem(req.Token, wire.NodeIDOf(spki), func(secret []byte) bool {
 		want, err := joinProof(secret, cs)
 		return err == nil && hmac.Equal(want, req.Proof)
 	})

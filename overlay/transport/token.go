@@ -14,8 +14,10 @@ type Token struct {
 	Secret  []byte // 16 to 64 bytes
 	Role    wire.Role
 	Site    string
-	Joins   int       // how many nodes it admits in all
+	Joins   int       // how many nodes it admits in all; one that comes again with the same key is the same node
 	Expires time.Time // in the CA's time; zero means with the signer
+
+	admitted map[wire.NodeID]struct{} // no more than Joins was
 }
 
 func (t *Token) validate() error {
@@ -55,6 +57,7 @@ func (s *Signer) AddToken(t Token) error {
 		return fmt.Errorf("token %s: the signer holds %d already", t.Name, maxTokens)
 	}
 	t.Secret = append([]byte(nil), t.Secret...)
+	t.admitted = make(map[wire.NodeID]struct{})
 	s.tokens[t.Name] = &t
 	return nil
 }
@@ -76,11 +79,16 @@ var (
 	errSignerOld    = errors.New("signer's own certificate has expired")
 )
 
-// redeem takes one join from a token, if proof is good for it.
-func (s *Signer) redeem(name string, good func(secret []byte) bool) (Token, error) {
+// redeem takes one join from a token for a node, if proof is good for it; a
+// node that was admitted by the token before takes none.
+func (s *Signer) redeem(name string, node wire.NodeID, good func(secret []byte) bool) (Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.tokens[name]
+	again := false
+	if ok {
+		_, again = t.admitted[node]
+	}
 	switch {
 	case !ok:
 		return Token{}, errUnknownToken
@@ -88,9 +96,12 @@ func (s *Signer) redeem(name string, good func(secret []byte) bool) (Token, erro
 		return Token{}, errWrongProof
 	case !t.Expires.IsZero() && s.with.issuer.clock.now().After(t.Expires):
 		return Token{}, errExpiredToken
+	case again:
+		return *t, nil
 	case t.Joins <= 0:
 		return Token{}, errUsedUpToken
 	}
 	t.Joins--
+	t.admitted[node] = struct{}{}
 	return *t, nil
 }
