@@ -46,9 +46,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 			default:
 			}
 			r.wg.Go(func() { r.direct(ctx, h) })
-			select {
-			case err = <-closed:
-			case <-ctx.Done():
+			if err = r.whileAttached(ctx, peer, closed); ctx.Err() != nil {
 				return
 			}
 			lost = time.Now()
@@ -80,6 +78,32 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 			return
 		}
 		wait = min(2*wait, redialMost)
+	}
+}
+
+// admitEvery is how often a hub is offered admission again: it takes it in the last
+// half of the 24 hours for which it may admit pilots.
+const admitEvery = time.Hour
+
+// whileAttached waits for the end of a connection and returns its reason.
+// Meanwhile it sees to it that a hub can go on admitting pilots.
+func (r *siteRun) whileAttached(ctx context.Context, peer transport.Peer, closed <-chan error) error {
+	offer := time.NewTicker(admitEvery)
+	defer offer.Stop()
+	for {
+		select {
+		case err := <-closed:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-offer.C:
+			if peer.Role != wire.RoleHub {
+				continue
+			}
+			if err := r.s.ep.OfferAdmission(ctx, peer.ID); err != nil {
+				r.s.log.Info("hub not admitted again", "site", r.site.Name, "error", err)
+			}
+		}
 	}
 }
 
