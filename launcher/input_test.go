@@ -73,6 +73,7 @@ type bad struct {
 	says   []string // parts of the error
 	within time.Duration
 	change func(*launcher.Options)
+	job    launcher.Job // what is to run there alone; by default something small
 }
 
 // failsAlone runs a job on the bad site only, and nothing is left.
@@ -85,8 +86,11 @@ func (b *bench) failsAlone(c bad) {
 // fails is failsAlone for a farm that the test itself has put something on.
 func (b *bench) fails(c bad) {
 	b.t.Helper()
+	if c.job.App == "" {
+		c.job = launcher.Job{App: b.script("echo never\n"), Workers: 1}
+	}
 	began := time.Now()
-	r, events := b.run(launcher.Job{App: b.script("echo never\n"), Workers: 1}, c.site, c.change)
+	r, events := b.run(c.job, c.site, c.change)
 	took := time.Since(began)
 	b.nothingHere(r.Run)
 	if r.Outcome != launcher.OutcomeSites || r.Exit != launcher.ExitSites {

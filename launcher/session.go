@@ -214,7 +214,7 @@ func (s *session) begin(ctx context.Context) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	s.agent.Library().Add(s.jobID, set)
+	s.agent.Library().Add(s.jobID, promised{set, s.supply.abandon})
 	spec := s.spec(set)
 	answer := make(chan error, 1)
 	if err := s.agent.Call(ctx, func(now time.Duration, n *core.Node) { answer <- n.Submit(now, spec) }); err != nil {

@@ -24,6 +24,9 @@ import (
 // machine is new enough. The error names those that were found.
 var ErrNoJava = errors.New("no suitable java")
 
+// javaHint is what a user can do about it.
+const javaHint = `; if the site has another, setup = ["module load java"] in the sites file brings it in`
+
 // Bounds of what is asked of other programs while looking for Java.
 const (
 	shellLimit  = 5 * time.Second  // a login shell, whose profile may do anything
@@ -109,7 +112,7 @@ func (f *Finder) none(needed int) error {
 	where := strings.Join(places, ", ")
 	all := slices.Concat(f.near, f.shell)
 	if len(all) == 0 {
-		return fmt.Errorf("%w: java %d needed; found no java in %s", ErrNoJava, needed, where)
+		return fmt.Errorf("%w: java %d needed; found no java in %s%s", ErrNoJava, needed, where, javaHint)
 	}
 	slices.SortStableFunc(all, func(a, b Java) int { return cmp.Compare(b.Version, a.Version) })
 	const most = 4
@@ -121,7 +124,7 @@ func (f *Finder) none(needed int) error {
 		}
 		found = append(found, j.String())
 	}
-	return fmt.Errorf("%w: java %d needed; found %s; none newer in %s", ErrNoJava, needed, strings.Join(found, ", "), where)
+	return fmt.Errorf("%w: java %d needed; found %s; none newer in %s%s", ErrNoJava, needed, strings.Join(found, ", "), where, javaHint)
 }
 
 func (f *Finder) getenv(key string) string {
