@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -41,7 +43,9 @@ type Agent struct {
 	ep    *transport.Endpoint
 	node  *core.Node // the loop's own
 	calls chan func(now time.Duration, n *core.Node)
-	done  chan struct{} // closed when the loop has ended
+	done  chan struct{}     // closed when the loop has ended
+	early []transport.Event // came before the loop was run
+	gate  wire.NodeID       // where streams go that no other way is known for; the loop's own
 
 	tokens func([]wire.Token) // what to do with join tokens; nil for all but hubs
 	tasks  sync.WaitGroup     // goroutines that answer effects
@@ -73,17 +77,22 @@ func (a *Agent) Handlers() map[wire.StreamKind]transport.Handler {
 func (a *Agent) Library() *staging.Library { return &a.library }
 
 // Run runs the node until it leaves (nil) or ctx ends (the context's error).
-// It is called once. The endpoint stays open.
+// It is called once. The endpoint stays open. What was begun for effects is
+// told to end, and waited for.
 func (a *Agent) Run(ctx context.Context, ep *transport.Endpoint, cfg core.Config) error {
-	defer close(a.done)
 	ctx, cancel := context.WithCancel(ctx)
 	defer a.tasks.Wait()
+	defer close(a.done) // before the wait: tasks that answer must not wait for the loop
 	defer cancel()
 
 	a.ep = ep
 	a.node = core.New(cfg, bootTime())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	for _, e := range a.early {
+		a.event(bootTime(), e)
+	}
+	a.early = nil
 	events := ep.Events()
 	for {
 		select {
@@ -137,12 +146,17 @@ func (a *Agent) event(now time.Duration, e transport.Event) {
 	switch e := e.(type) {
 	case transport.LinkUp:
 		if e.Peer.Direct && e.Peer.Role != wire.RolePilot {
-			a.ep.SetDefaultRoute(e.Peer.ID)
+			a.gate = e.Peer.ID
+			a.ep.SetDefaultRoute(a.gate)
 		}
 		a.log.Debug("link up", "peer", e.Peer.ID.Short(), "role", e.Peer.Role, "direct", e.Peer.Direct)
 		a.node.LinkUp(now, wire.Peer{ID: e.Peer.ID, Role: e.Peer.Role, Site: e.Peer.Site})
 	case transport.LinkDown:
 		a.log.Info("link down", "peer", e.ID.Short(), "error", e.Err)
+		if e.ID == a.gate {
+			a.gate = otherGate(a.ep.Peers(), e.ID)
+			a.ep.SetDefaultRoute(a.gate)
+		}
 		a.node.LinkDown(now, e.ID)
 	case transport.Received:
 		switch m := e.Message.(type) {
@@ -153,6 +167,17 @@ func (a *Agent) event(now time.Duration, e transport.Event) {
 		}
 		a.node.Receive(now, e.From, e.Message)
 	}
+}
+
+// otherGate finds a node that may relay for us in the place of one that is
+// gone; zero means none.
+func otherGate(peers []transport.Peer, gone wire.NodeID) wire.NodeID {
+	for _, p := range peers {
+		if p.Direct && p.Role != wire.RolePilot && p.ID != gone {
+			return p.ID
+		}
+	}
+	return wire.NodeID{}
 }
 
 // route learns which nodes are reached through whom. Where a carrier of our own
@@ -215,17 +240,15 @@ func (a *Agent) serveFetch(ctx context.Context, s *transport.Stream) {
 	}
 }
 
-// short cuts a text to what fits in a message.
+// short makes a text of anything that fits in a message.
 func short(s string) string {
-	if len(s) > wire.MaxReason {
-		s = s[:wire.MaxReason-3]
-		for len(s) > 0 && s[len(s)-1]&0xc0 == 0x80 {
-			s = s[:len(s)-1]
-		}
-		if len(s) > 0 && s[len(s)-1] >= 0xc0 {
-			s = s[:len(s)-1]
-		}
-		s += "..."
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= wire.MaxReason {
+		return s
 	}
-	return s
+	cut := wire.MaxReason - len("...")
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "..."
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync"
@@ -22,41 +23,44 @@ import (
 type attempt struct {
 	crew  *crew
 	start core.Start
-	log   interface{ Warn(string, ...any) }
+	log   *slog.Logger
 
-	ctx    context.Context // of everything done for it
-	cancel context.CancelFunc
+	ctx         context.Context // of everything done for it
+	cancel      context.CancelFunc
+	starting    context.Context // of what is done before it has a process
+	cancelStart context.CancelFunc
 
 	mu      sync.Mutex
 	process *worker.Process
-	killed  bool // wanted dead before it had a process
+	killed  bool
 
 	sandbox *worker.Sandbox
 	outputs *staging.Set
-	spools  []*staging.Spool
 	over    chan struct{} // closed when run has returned
 }
 
 func newAttempt(ctx context.Context, c *crew, s core.Start) *attempt {
-	ctx, cancel := context.WithCancel(ctx)
-	return &attempt{
-		crew:   c,
-		start:  s,
-		log:    c.log.With("job", s.Key.Job.Short(), "rank", s.Key.Rank, "attempt", s.Key.Attempt),
-		ctx:    ctx,
-		cancel: cancel,
-		over:   make(chan struct{}),
+	t := &attempt{
+		crew:  c,
+		start: s,
+		log:   c.log.With("job", s.Key.Job.Short(), "rank", s.Key.Rank, "attempt", s.Key.Attempt),
+		over:  make(chan struct{}),
 	}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	t.starting, t.cancelStart = context.WithCancel(t.ctx)
+	return t
 }
 
 // run takes the attempt through its life and tells the core of each step.
 func (t *attempt) run() {
 	defer close(t.over)
+	defer t.cancelStart()
 	result, err := t.live()
 	if err != nil {
 		reason := wire.ExitStartFailed
 		if t.wasKilled() {
 			reason = wire.ExitKilled
+			err = errors.New("stopped before it was started")
 		}
 		t.log.Warn("worker not started", "error", err)
 		result = wire.Result{Exit: wire.Exit{Reason: reason, Text: short(err.Error())}}
@@ -78,17 +82,17 @@ func (t *attempt) live() (wire.Result, error) {
 	}
 	t.sandbox = sandbox
 	if p.Root != (wire.Digest{}) {
-		m := t.crew.manifest(p.Root)
+		m := t.crew.files.manifest(key.Job, p.Root)
 		if m == nil {
 			return none, errors.New("the job's files are not here")
 		}
-		if err := staging.Materialize(t.ctx, m, t.crew.store, sandbox.Root()); err != nil {
+		if err := staging.Materialize(t.starting, m, t.crew.files.store, sandbox.Root()); err != nil {
 			return none, err
 		}
 	}
 	var before *staging.Snapshot
 	if len(p.Outputs) > 0 {
-		if before, err = staging.TakeSnapshot(t.ctx, sandbox.Root()); err != nil {
+		if before, err = staging.TakeSnapshot(t.starting, sandbox.Root()); err != nil {
 			return none, err
 		}
 	}
@@ -98,18 +102,17 @@ func (t *attempt) live() (wire.Result, error) {
 	}
 	t.crew.agent.Do(func(now time.Duration, n *core.Node) { n.Started(now, key, process.PID()) })
 
-	stdout := t.spool(1, process.Stdout)
-	stderr := t.spool(2, process.Stderr)
+	stdout := t.output(1, process.Stdout)
+	stderr := t.output(2, process.Stderr)
 	exit := process.Exit()
 	result := wire.Result{Exit: exitOf(exit)}
-	for _, s := range []*staging.Spool{stdout, stderr} {
-		select {
-		case <-s.Ended():
-		case <-t.ctx.Done():
+	for _, o := range []*output{stdout, stderr} {
+		if !o.rest(t.ctx) {
+			t.log.Warn("output held open by a process that outlives the worker", "fd", o.fd)
 		}
 	}
-	result.Stdout, _ = stdout.Size()
-	result.Stderr, _ = stderr.Size()
+	result.Stdout, _ = stdout.spool.Size()
+	result.Stderr, _ = stderr.spool.Size()
 	t.gather(before, &result)
 	return result, nil
 }
@@ -123,7 +126,7 @@ func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 	}
 	env := append(os.Environ(), p.Env...)
 	env = append(env, t.variables()...)
-	launch, err := t.crew.finder.Prepare(t.ctx, runtimes.App{Kind: kindOf(p.Runtime), Path: p.Argv[0], Java: int(p.Java)}, runtimes.Options{
+	launch, err := t.crew.finder.Prepare(t.starting, runtimes.App{Kind: kindOf(p.Runtime), Path: p.Argv[0], Java: int(p.Java)}, runtimes.Options{
 		Dir:     t.sandbox.Path(),
 		App:     p.Argv[0],
 		Args:    p.Argv[1:],
@@ -141,12 +144,7 @@ func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 		}
 		defer stdin.Close()
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.killed {
-		return nil, errors.New("stopped before it was started")
-	}
-	process, err := t.crew.yard.Start(t.ctx, worker.Spec{
+	process, err := t.crew.yard.Start(t.starting, worker.Spec{
 		Slot:      slot,
 		ID:        id,
 		Argv:      launch.Argv,
@@ -157,7 +155,12 @@ func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.process = process
+	if t.killed {
+		process.Kill(0)
+	}
 	return process, nil
 }
 
@@ -174,23 +177,6 @@ func (t *attempt) variables() []string {
 	}
 }
 
-// spool takes one of the worker's outputs home.
-func (t *attempt) spool(fd uint8, pipe *os.File) *staging.Spool {
-	key := t.start.Key
-	s := staging.NewSpool(wire.Output{Job: key.Job, Rank: key.Rank, Attempt: key.Attempt, FD: fd}, pipe,
-		staging.SpoolOptions{Dir: t.crew.dir, Log: t.crew.log})
-	t.spools = append(t.spools, s)
-	t.crew.running.Go(func() {
-		err := s.Run(t.ctx, func(ctx context.Context) (staging.Stream, error) {
-			return t.crew.agent.ep.OpenStream(ctx, t.start.Primary, wire.StreamOutput)
-		})
-		if err != nil && t.ctx.Err() == nil && !errors.Is(err, staging.ErrSuperseded) {
-			t.log.Warn("output lost", "fd", fd, "error", err)
-		}
-	})
-	return s
-}
-
 // gather finds the files to bring home and offers them to the primary.
 func (t *attempt) gather(before *staging.Snapshot, result *wire.Result) {
 	p := t.start.Program
@@ -200,17 +186,14 @@ func (t *attempt) gather(before *staging.Snapshot, result *wire.Result) {
 	found, err := staging.Collect(t.ctx, t.sandbox.Root(), p.Outputs, before)
 	if err != nil {
 		t.log.Warn("outputs not collected", "error", err)
-		result.Warnings = append(result.Warnings, short("outputs not collected: "+err.Error()))
+		result.Warnings = append(result.Warnings, "outputs not collected: "+err.Error())
 		return
 	}
 	for _, glob := range found.Unmatched {
-		result.Warnings = append(result.Warnings, short(fmt.Sprintf("--output %s matches no file", glob)))
+		result.Warnings = append(result.Warnings, fmt.Sprintf("--output %s matches no file", glob))
 	}
 	for _, text := range found.Skipped {
-		result.Warnings = append(result.Warnings, short("output skipped: "+text))
-	}
-	if len(result.Warnings) > wire.MaxWarnings {
-		result.Warnings = result.Warnings[:wire.MaxWarnings]
+		result.Warnings = append(result.Warnings, "output skipped: "+text)
 	}
 	if len(found.Set.Manifest().Files) > 0 {
 		t.outputs = found.Set
@@ -219,14 +202,17 @@ func (t *attempt) gather(before *staging.Snapshot, result *wire.Result) {
 	}
 }
 
-// kill ends the worker, now or as soon as it has a process.
+// kill ends the worker; one that has no process yet is not started any more.
+// It does not wait.
 func (t *attempt) kill(grace time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.killed = true
 	if t.process != nil {
 		t.process.Kill(grace)
+		return
 	}
+	t.cancelStart()
 }
 
 func (t *attempt) wasKilled() bool {

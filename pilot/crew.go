@@ -29,14 +29,11 @@ type crew struct {
 	dir    string
 	memory int64 // bytes a slot may use
 	yard   *worker.Yard
-	store  *staging.Store
+	files  shelf
 	finder *runtimes.Finder
 
 	attempts map[wire.Key]*attempt
 	running  sync.WaitGroup
-
-	mu        sync.Mutex
-	manifests map[wire.Digest]*wire.Manifest
 }
 
 // newCrew makes the directories of a pilot's workers below dir.
@@ -55,23 +52,26 @@ func newCrew(a *Agent, dir string, guard []string, offer wire.Offer, log *slog.L
 		yard.Close()
 		return nil, fmt.Errorf("files' directory: %w", err)
 	}
+	open := func(ctx context.Context, holder wire.NodeID) (staging.Stream, error) {
+		return a.ep.OpenStream(ctx, holder, wire.StreamFetch)
+	}
 	return &crew{
-		agent:     a,
-		log:       log,
-		dir:       dir,
-		memory:    offer.Memory / int64(max(offer.Slots, 1)),
-		yard:      yard,
-		store:     store,
-		finder:    new(runtimes.Finder),
-		attempts:  make(map[wire.Key]*attempt),
-		manifests: make(map[wire.Digest]*wire.Manifest),
+		agent:    a,
+		log:      log,
+		dir:      dir,
+		memory:   offer.Memory / int64(max(offer.Slots, 1)),
+		yard:     yard,
+		files:    shelf{store: store, library: &a.library, open: open, log: log},
+		finder:   new(runtimes.Finder),
+		attempts: make(map[wire.Key]*attempt),
 	}, nil
 }
 
 // apply does the part of the core's effects that is the crew's.
 func (c *crew) apply(ctx context.Context, fx core.Effects) {
 	for _, f := range fx.Fetches {
-		c.agent.tasks.Go(func() { c.fetch(ctx, f) })
+		fetch := c.files.expect(ctx, f)
+		c.agent.tasks.Go(func() { c.fetch(f, fetch) })
 	}
 	for _, s := range fx.Starts {
 		t := newAttempt(ctx, c, s)
@@ -90,40 +90,19 @@ func (c *crew) apply(ctx context.Context, fx core.Effects) {
 		}
 	}
 	for _, id := range fx.Drops {
-		c.agent.library.Drop(id)
-		if err := c.store.Drop(id); err != nil {
-			c.log.Warn("forgetting a job's files", "job", id.Short(), "error", err)
+		if remove := c.files.drop(id); remove != nil {
+			c.agent.tasks.Go(remove)
 		}
 	}
 }
 
-func (c *crew) fetch(ctx context.Context, f core.Fetch) {
-	m, err := c.store.Fetch(ctx, staging.Request{
-		Job:     f.Job,
-		Root:    f.Root,
-		Holders: f.From,
-		Open: func(ctx context.Context, holder wire.NodeID) (staging.Stream, error) {
-			return c.agent.ep.OpenStream(ctx, holder, wire.StreamFetch)
-		},
-		Log: c.log,
-	})
+func (c *crew) fetch(f core.Fetch, fetch func() error) {
 	text := ""
-	if err != nil {
+	if err := fetch(); err != nil {
 		text = short(err.Error())
 		c.log.Warn("staging in failed", "job", f.Job.Short(), "error", err)
-	} else {
-		c.mu.Lock()
-		c.manifests[f.Root] = m
-		c.mu.Unlock()
-		c.agent.library.Add(f.Job, c.store)
 	}
 	c.agent.Do(func(now time.Duration, n *core.Node) { n.Fetched(now, f.Job, f.Root, text) })
-}
-
-func (c *crew) manifest(root wire.Digest) *wire.Manifest {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.manifests[root]
 }
 
 // close ends all workers and removes everything the crew made. The agent's
@@ -143,7 +122,7 @@ func (c *crew) close() {
 	if err := c.yard.Close(); err != nil {
 		c.log.Warn("ending workers", "error", err)
 	}
-	if err := c.store.Close(); err != nil {
+	if err := c.files.store.Close(); err != nil {
 		c.log.Warn("removing files", "error", err)
 	}
 }
