@@ -68,10 +68,8 @@ func dialPatiently(ctx context.Context, socket string) (*net.UnixConn, error) {
 		} else if time.Since(refused) > refusedPatience {
 			return nil, fmt.Errorf("attach: %w on %s: %w", errNoAgent, socket, err)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, wait) {
 			return nil, fmt.Errorf("attach: %w on %s: %w", errNoAgent, socket, err)
-		case <-time.After(wait):
 		}
 		wait = min(wait*3/2, 200*time.Millisecond)
 	}

@@ -1,6 +1,7 @@
 package pilot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
 
 // Names below a base directory.
@@ -21,6 +23,12 @@ const (
 // staleAfter is how old a session directory must be before an absent or free
 // lock counts as proof that nobody is there: bootstrapping takes a while.
 const staleAfter = 10 * time.Minute
+
+// An agent that comes while the directory is being removed tries again.
+const (
+	enterPatience = 10 * time.Second
+	enterPause    = 5 * time.Millisecond
+)
 
 // BaseName is the name of the directory Zorilla makes in a scratch directory,
 // one per user: the user's sessions and kept pilot binaries are below it.
@@ -43,29 +51,48 @@ func enterSession(base string, session wire.SessionID) (*sessionDir, error) {
 		return nil, err
 	}
 	d := &sessionDir{base: base, path: filepath.Join(base, SessionDirName(session))}
-	for range 10 {
+	for deadline := time.Now().Add(enterPatience); ; {
 		if err := SafeDir(d.path); err != nil {
 			return nil, err
 		}
-		name := filepath.Join(d.path, lockName)
-		f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|openNoFollow, 0o600)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // the last agent removed the directory between our two steps
-		}
+		lock, err := d.tryLock()
 		if err != nil {
 			return nil, fmt.Errorf("session directory: %w", err)
 		}
-		if err := lockFile(f, false); err != nil {
-			f.Close()
-			return nil, fmt.Errorf("session directory: lock %s: %w", name, err)
-		}
-		if sameFile(f, name) {
-			d.lock = f
+		if lock != nil {
+			d.lock = lock
 			return d, nil
 		}
-		f.Close()
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("session directory %s is being removed again and again", d.path)
+		}
+		time.Sleep(enterPause)
 	}
-	return nil, fmt.Errorf("session directory %s is being removed again and again", d.path)
+}
+
+// tryLock takes the directory's lock. It returns nil when the last agent, or a
+// sweep, was removing the directory at that moment.
+func (d *sessionDir) tryLock() (*os.File, error) {
+	name := filepath.Join(d.path, lockName)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|openNoFollow, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := lockFile(f, false); err != nil {
+		f.Close()
+		if isLocked(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("lock %s: %w", name, err)
+	}
+	if !sameFile(f, name) {
+		f.Close()
+		return nil, nil
+	}
+	return f, nil
 }
 
 // sign writes down which process is an agent of this session, for clean-up
@@ -77,27 +104,22 @@ func (d *sessionDir) sign() (path string, err error) {
 }
 
 // leave gives the directory up. The last agent to leave removes it with all
-// that is in it, the given pilot binary, and the base directory if that is
-// then empty.
-func (d *sessionDir) leave(binary string) error {
+// that is in it, and the base directory if that is then empty.
+func (d *sessionDir) leave() error {
 	defer d.lock.Close()
 	if err := lockFile(d.lock, true); err != nil {
 		return nil // others are still here
 	}
 	err := os.RemoveAll(d.path)
-	if binary != "" {
-		if e := os.Remove(binary); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-	}
 	os.Remove(d.base) // only when it is empty
 	return err
 }
 
-// SweepBase removes what agents that were killed left below a base directory:
-// session directories that nobody holds. Kept pilot binaries stay. It returns
-// the directories removed.
-func SweepBase(base string) (removed []string, err error) {
+// sweepBase removes what agents that were killed left below a base directory:
+// the session directories that nobody holds, with the processes that were left
+// running in them. Kept pilot binaries stay. It returns the directories
+// removed. It goes on after errors, until ctx ends.
+func sweepBase(ctx context.Context, base string) (removed []string, err error) {
 	if err := checkDir(base); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
@@ -109,35 +131,42 @@ func SweepBase(base string) (removed []string, err error) {
 		return nil, fmt.Errorf("sweep %s: %w", base, err)
 	}
 	for _, e := range entries {
+		if ctx.Err() != nil {
+			break
+		}
+		if !strings.HasPrefix(e.Name(), sessionPrefix) || !e.IsDir() {
+			continue
+		}
 		path := filepath.Join(base, e.Name())
-		if !strings.HasPrefix(e.Name(), sessionPrefix) || !e.IsDir() || !abandoned(path) {
-			continue
+		ok, e := removeAbandoned(path)
+		if ok {
+			removed = append(removed, path)
 		}
-		if e := os.RemoveAll(path); e != nil {
-			err = errors.Join(err, e)
-			continue
-		}
-		removed = append(removed, path)
+		err = errors.Join(err, e)
 	}
 	return removed, err
 }
 
-// abandoned reports whether no agent holds the session directory and none is
-// about to.
-func abandoned(path string) bool {
+// removeAbandoned removes a session directory that no agent holds and that none
+// is about to enter. It reports whether it did.
+func removeAbandoned(path string) (bool, error) {
 	info, err := os.Lstat(path)
-	if err != nil || time.Since(info.ModTime()) < staleAfter {
-		return false
+	if err != nil || time.Since(info.ModTime()) < staleAfter || checkDir(path) != nil {
+		return false, nil
 	}
-	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|openNoFollow, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
+	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_CREATE|os.O_RDWR|openNoFollow, 0o600)
 	if err != nil {
-		return false
+		return false, nil
 	}
-	defer f.Close()
-	return lockFile(f, true) == nil
+	defer f.Close() // after the removal: whoever comes meanwhile waits
+	if lockFile(f, true) != nil {
+		return false, nil
+	}
+	_, err = worker.Sweep(filepath.Join(path, lockName))
+	if err := errors.Join(err, os.RemoveAll(path)); err != nil {
+		return false, fmt.Errorf("sweep: %w", err)
+	}
+	return true, nil
 }
 
 // SafeDir makes a directory of mode 0700 unless it is there, and refuses one

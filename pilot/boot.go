@@ -12,10 +12,14 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
 
 // MaxBoot is the largest boot record, in bytes.
 const MaxBoot = 64 << 10
+
+// maxCores is more than any host has.
+const maxCores = 1 << 20
 
 // Boot is all an agent is told at its start. It holds a secret: it travels on
 // a pipe or in a file of mode 0600 that the agent removes once it has read it.
@@ -37,9 +41,8 @@ type Boot struct {
 	// its socket refuses connections it is gone for good, and so are we.
 	HangUp bool `json:"hang_up,omitempty"`
 
-	Base   string `json:"base"`             // directory that holds session directories, see [Base]
+	Base   string `json:"base"`             // directory that holds session directories, see [BaseName]
 	Socket string `json:"socket,omitempty"` // file name of the agent's own socket in the session directory
-	Binary string `json:"binary,omitempty"` // pilot binary to remove at the end; empty keeps it
 
 	Name   string `json:"name,omitempty"`   // the host's name; empty asks the system
 	Slots  int    `json:"slots,omitempty"`  // 0 means one per core
@@ -82,6 +85,9 @@ func ReadBoot(r io.Reader) (*Boot, error) {
 	if err := dec.Decode(b); err != nil {
 		return nil, fmt.Errorf("boot record: %w", err)
 	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("boot record: more follows it")
+	}
 	if err := b.validate(); err != nil {
 		return nil, fmt.Errorf("boot record: %w", err)
 	}
@@ -117,18 +123,22 @@ func (b *Boot) validate() error {
 		return errors.New("a launcher needs no boot record")
 	case role == wire.RolePilot && len(b.Hubs) == 0 && b.Socket == "":
 		return errors.New("a pilot needs a hub or a socket")
-	case role == wire.RoleHub && b.Socket == "":
-		return errors.New("a hub needs a socket")
+	case role == wire.RoleHub && (b.Socket == "" || len(b.Hubs) > 0):
+		return errors.New("a hub needs a socket, on which it is called, and no hub")
 	case len(b.Hubs) > 64:
 		return fmt.Errorf("%d hubs", len(b.Hubs))
 	case !filepath.IsAbs(b.Base):
 		return fmt.Errorf("base %q is not an absolute path", b.Base)
-	case strings.ContainsAny(b.Socket, "/\x00"):
+	case strings.ContainsAny(b.Socket, "/\x00") || b.Socket == "." || b.Socket == "..":
 		return fmt.Errorf("socket %q is not a file name", b.Socket)
 	case b.Lease <= 0:
 		return errors.New("no lease")
-	case b.Slots < 0 || b.Slots > 4096 || b.Cores < 0 || b.Memory < 0 || b.Disk < 0:
+	case b.Walltime < 0:
+		return errors.New("negative wall time")
+	case b.Slots < 0 || b.Slots > worker.MaxSlots || b.Cores < 0 || b.Cores > maxCores || b.Memory < 0 || b.Disk < 0:
 		return errors.New("negative or too large resources")
+	case len(b.Name) > wire.MaxName:
+		return fmt.Errorf("host name of %d bytes", len(b.Name))
 	}
 	for _, h := range b.Hubs {
 		if _, _, err := splitAddress(h); err != nil {

@@ -9,7 +9,7 @@
 // loop: files and output move on streams of their own.
 //
 // On a resource an agent lives in a session directory below a scratch
-// directory of the user's (see [Base]). It holds a shared lock there as long
+// directory of the user's (see [BaseName]). It holds a shared lock there as long
 // as it lives; the last one out removes everything, and whoever comes next
 // sweeps what a killed one had to leave.
 //

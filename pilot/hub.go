@@ -2,11 +2,12 @@ package pilot
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/transport"
@@ -17,30 +18,50 @@ import (
 const (
 	maxListeners  = 8                // addresses a hub listens on
 	dialPatience  = 15 * time.Second // to reach a host of the site
-	frameDeadline = 10 * time.Second // for the first frame of a stream
+	halfOpen      = time.Minute      // of a connection of which one end has said all
+	frameDeadline = 10 * time.Second // for a frame, or the log
+	logTail       = 64 << 10         // bytes of a log that are sent
 )
 
 // serveLog sends the newest part of this agent's log to a launcher.
 func (r *resident) serveLog(_ context.Context, s *transport.Stream) {
-	if s.Peer().Role == wire.RoleLauncher {
-		s.Write(r.file.tail(64 << 10)) // the other end sees a broken stream as a short log
+	if s.Peer().Role != wire.RoleLauncher {
+		r.log.Warn("refused what only a launcher may ask for", "peer", s.Peer().ID.Short())
+		s.Reset()
+		return
 	}
+	s.SetWriteDeadline(time.Now().Add(frameDeadline))
+	s.Write(r.file.tail(logTail)) // the other end sees a broken stream as a short log
+}
+
+// requested reads what a launcher wants of a hub on a stream; nil when it is no
+// launcher or says nothing of the kind.
+func requested[M any, P interface {
+	*M
+	wire.Message
+}](r *resident, s *transport.Stream) P {
+	if s.Peer().Role != wire.RoleLauncher {
+		r.log.Warn("refused what only a launcher may ask for", "peer", s.Peer().ID.Short())
+		s.Reset()
+		return nil
+	}
+	s.SetReadDeadline(time.Now().Add(frameDeadline))
+	m, err := wire.ReadFrame(s, 1024)
+	want, ok := m.(P)
+	if err != nil || !ok {
+		s.Reset()
+		return nil
+	}
+	s.SetReadDeadline(time.Time{})
+	return want
 }
 
 // serveDial connects a launcher to a host that this one can reach.
 func (r *resident) serveDial(ctx context.Context, s *transport.Stream) {
-	if s.Peer().Role != wire.RoleLauncher {
-		r.log.Warn("refused to dial", "peer", s.Peer().ID.Short())
+	d := requested[wire.Dial](r, s)
+	if d == nil {
 		return
 	}
-	s.SetReadDeadline(time.Now().Add(frameDeadline))
-	m, err := wire.ReadFrame(s, 1024)
-	d, ok := m.(*wire.Dial)
-	if err != nil || !ok {
-		s.Reset()
-		return
-	}
-	s.SetReadDeadline(time.Time{})
 	dialer := net.Dialer{Timeout: dialPatience}
 	conn, err := dialer.DialContext(ctx, "tcp", d.Address)
 	if err != nil {
@@ -53,36 +74,36 @@ func (r *resident) serveDial(ctx context.Context, s *transport.Stream) {
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	go func() {
+	// Each direction ends by itself, the second one soon after the first.
+	var back sync.WaitGroup
+	back.Go(func() {
 		if _, err := io.Copy(conn, s); err != nil {
 			conn.Close()
 			return
 		}
 		conn.(*net.TCPConn).CloseWrite()
-	}()
+		conn.SetReadDeadline(time.Now().Add(halfOpen))
+	})
 	if _, err := io.Copy(s, conn); err != nil {
 		s.Reset()
-		return
+	} else {
+		s.CloseWrite()
+		s.SetReadDeadline(time.Now().Add(halfOpen))
 	}
-	s.CloseWrite()
+	back.Wait()
 }
 
 // serveListen lets the pilots of the site in on an address of this host.
 func (r *resident) serveListen(_ context.Context, s *transport.Stream) {
-	if s.Peer().Role != wire.RoleLauncher {
-		r.log.Warn("refused to listen", "peer", s.Peer().ID.Short())
-		return
-	}
-	s.SetReadDeadline(time.Now().Add(frameDeadline))
-	m, err := wire.ReadFrame(s, 1024)
-	l, ok := m.(*wire.Listen)
-	if err != nil || !ok {
-		s.Reset()
+	l := requested[wire.Listen](r, s)
+	if l == nil {
 		return
 	}
 	answer := new(wire.Listening)
-	if answer.Address, err = r.listen(l.Host); err != nil {
+	if address, err := r.listen(l.Host); err != nil {
 		answer.Error = short(err.Error())
+	} else {
+		answer.Address = address
 	}
 	wire.WriteFrame(s, answer) // a lost answer is asked for again
 }
@@ -98,6 +119,9 @@ func (r *resident) listen(host string) (string, error) {
 		}
 		want = netip.AddrPortFrom(ip, 0)
 	}
+	if a := want.Addr().Unmap(); a.IsUnspecified() || a.IsMulticast() {
+		return "", fmt.Errorf("listen on %s: not the address of one interface", a)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.listeners {
@@ -107,7 +131,7 @@ func (r *resident) listen(host string) (string, error) {
 		}
 	}
 	if len(r.listeners) >= maxListeners {
-		return "", errTooManyListeners
+		return "", fmt.Errorf("this hub listens on %d addresses already", maxListeners)
 	}
 	l, err := net.Listen("tcp", want.String())
 	if err != nil {
@@ -119,9 +143,9 @@ func (r *resident) listen(host string) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// replaceTokens makes list the tokens that a hub admits pilots by.
-func (r *resident) replaceTokens(signer *transport.Signer, list []wire.Token) {
-	now := time.Now()
+// replaceTokens makes list the tokens that a hub admits pilots by, from now on
+// in the CA's time.
+func (r *resident) replaceTokens(signer *transport.Signer, list []wire.Token, now time.Time) {
 	for _, name := range r.admits {
 		if !slices.ContainsFunc(list, func(t wire.Token) bool { return t.Name == name }) {
 			signer.Revoke(name)
@@ -142,7 +166,7 @@ func (r *resident) replaceTokens(signer *transport.Signer, list []wire.Token) {
 			Expires: now.Add(t.TTL),
 		})
 		if err != nil {
-			r.log.Warn("join token refused", "token", t.Name, slog.Any("error", err))
+			r.log.Warn("join token refused", "token", t.Name, "error", err)
 		}
 	}
 	r.admits = names

@@ -1,14 +1,18 @@
 package pilot
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"os"
 	"sync"
 )
 
-// maxLog bounds an agent's log file, in bytes: half of it is dropped when it is full.
-const maxLog = 1 << 20
+// Limits of an agent's log file, in bytes.
+const (
+	maxLog   = 1 << 20  // half of it is dropped when it is full
+	maxEntry = 64 << 10 // of one write; the rest is cut off
+)
 
 // A logFile is an agent's log in the session directory, bounded in size. It
 // goes with the directory; while the agent lives the launcher can read it over
@@ -31,28 +35,39 @@ func openLog(path string) (*logFile, error) {
 func (l *logFile) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.size+int64(len(p)) > maxLog {
+	entry := p
+	if len(entry) > maxEntry {
+		entry = append(entry[:maxEntry-1:maxEntry-1], '\n')
+	}
+	if l.size+int64(len(entry)) > maxLog {
 		if err := l.halve(); err != nil {
 			return 0, err
 		}
 	}
-	n, err := l.f.WriteAt(p, l.size)
+	n, err := l.f.WriteAt(entry, l.size)
 	l.size += int64(n)
-	return n, err
+	if err != nil {
+		return n, err
+	}
+	return len(p), nil
 }
 
-// halve drops the older half.
+// halve drops the older half, up to the end of a line.
 func (l *logFile) halve() error {
 	rest := make([]byte, l.size/2)
 	n, err := l.f.ReadAt(rest, l.size-int64(len(rest)))
 	if err != nil && err != io.EOF {
 		return err
 	}
+	rest = rest[:n]
+	if i := bytes.IndexByte(rest, '\n'); i >= 0 {
+		rest = rest[i+1:]
+	}
 	if err := l.f.Truncate(0); err != nil {
 		return err
 	}
 	l.size = 0
-	m, err := l.f.WriteAt(rest[:n], 0)
+	m, err := l.f.WriteAt(rest, 0)
 	l.size = int64(m)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/worker"
@@ -77,11 +78,9 @@ func agentMain(self, session, bootFile string) error {
 // be ours alone and is removed.
 func readBootFrom(name string) (*Boot, error) {
 	if name == "-" {
-		boot, err := ReadBoot(os.Stdin)
-		os.Stdin.Close()
-		return boot, err
+		return readBootSoon(os.Stdin)
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|openNoFollow, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|openNoFollow|openNoWait, 0)
 	if err != nil {
 		return nil, fmt.Errorf("boot file: %w", err)
 	}
@@ -93,11 +92,35 @@ func readBootFrom(name string) (*Boot, error) {
 	if uid, ok := ownerOf(info); !info.Mode().IsRegular() || ok && uid != os.Getuid() || canCheckMode && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("boot file %s is not a file of ours alone (mode %04o)", name, info.Mode().Perm())
 	}
-	boot, err := ReadBoot(io.LimitReader(f, MaxBoot+1))
+	boot, err := ReadBoot(f)
 	if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 		return nil, fmt.Errorf("boot file: %w", rerr)
 	}
 	return boot, err
+}
+
+// bootPatience is how long an agent waits for its boot record on a pipe.
+const bootPatience = time.Minute
+
+// readBootSoon reads the boot record from a pipe and closes it. After an error the
+// program is expected to end: a read may still be waiting.
+func readBootSoon(pipe io.ReadCloser) (*Boot, error) {
+	type result struct {
+		boot *Boot
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		defer pipe.Close()
+		boot, err := ReadBoot(pipe)
+		read <- result{boot, err}
+	}()
+	select {
+	case r := <-read:
+		return r.boot, r.err
+	case <-time.After(bootPatience):
+		return nil, fmt.Errorf("read boot record: nothing came for %v", bootPatience)
+	}
 }
 
 // Version is the version of this program, as the build recorded it.

@@ -11,12 +11,15 @@ import (
 
 const (
 	openNoFollow = 0
+	openNoWait   = 0
 	canCheckMode = false
 )
 
 // lockFile does nothing where files cannot be locked portably: agents there
 // have a session directory of their own.
 func lockFile(*os.File, bool) error { return nil }
+
+func isLocked(error) bool { return false }
 
 func ownerOf(fs.FileInfo) (uid int, ok bool) { return 0, false }
 

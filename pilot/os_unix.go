@@ -13,8 +13,12 @@ import (
 
 const (
 	openNoFollow = syscall.O_NOFOLLOW
+	openNoWait   = syscall.O_NONBLOCK // for files that may turn out to be pipes
 	canCheckMode = true
 )
+
+// isLocked reports whether an error of lockFile means that somebody else has the lock.
+func isLocked(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
 
 // lockFile takes a lock without waiting, shared or exclusive.
 func lockFile(f *os.File, exclusive bool) error {

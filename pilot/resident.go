@@ -23,7 +23,8 @@ import (
 // Times in the life of an agent on a resource.
 const (
 	drainGrace     = 5 * time.Second  // from a wish to end to the end of the workers
-	walltimeMargin = 30 * time.Second // an agent is gone this long before its wall time is over
+	walltimeMargin = 30 * time.Second // an agent begins to leave this long before its wall time is over
+	steady         = 10 * time.Second // a connection to a hub that held this long was a good one
 )
 
 // A resident is an agent on a resource: it lives in a session directory, joins
@@ -38,6 +39,7 @@ type resident struct {
 	agent *Agent
 	ep    *transport.Endpoint
 	ctx   context.Context // ends when the agent has left
+	began time.Time
 
 	admits []string // names of the join tokens in force; the loop's own
 
@@ -45,10 +47,9 @@ type resident struct {
 	listeners []net.Listener
 }
 
-var errTooManyListeners = fmt.Errorf("this hub listens on %d addresses already", maxListeners)
-
 // reside lives the whole life of an agent. Its error says why it could not.
 func reside(ctx context.Context, boot *Boot, self string) (err error) {
+	began := time.Now()
 	if boot.Nice != 0 {
 		renice(boot.Nice) // being nice is a courtesy, not a condition
 	}
@@ -56,7 +57,7 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dir.leave(boot.Binary)) }()
+	defer func() { err = errors.Join(err, dir.leave()) }()
 	mark, err := dir.sign()
 	if err != nil {
 		return err
@@ -67,21 +68,27 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer file.Close()
-	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose)}
+	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began}
 	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid())
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		if removed, err := SweepBase(boot.Base); err != nil || len(removed) > 0 {
-			r.log.Info("swept", "removed", removed, "error", err)
-		}
-	}()
+	sweeping, stop := context.WithCancel(ctx)
+	var swept sync.WaitGroup
+	swept.Go(func() { r.sweep(sweeping) })
 	err = r.live(ctx)
-	<-swept
+	stop()
+	swept.Wait()
 	if err != nil {
 		r.log.Error("agent ends", "error", err)
 	}
 	return err
+}
+
+// sweep removes what agents that were killed left on this host.
+func (r *resident) sweep(ctx context.Context) {
+	mates, err := worker.Sweep(filepath.Join(r.dir.path, lockName))
+	removed, e := sweepBase(ctx, r.boot.Base)
+	if removed, err = append(removed, mates...), errors.Join(err, e); err != nil || len(removed) > 0 {
+		r.log.Info("swept", "removed", removed, "error", err)
+	}
 }
 
 // live joins, works and leaves.
@@ -118,20 +125,38 @@ func (r *resident) live(ctx context.Context) error {
 		r.serve(l, transport.Local)
 	}
 
-	admission, done := context.WithTimeout(ctx, time.Duration(r.boot.Lease))
-	defer done()
-	stop := onSignal(func(name string) {
-		done()
-		r.drain("told to end by " + name)
+	admission, stopJoin := context.WithCancelCause(ctx)
+	defer stopJoin(nil)
+	stop := onSignal(func(name string, before int) {
+		reason := "told to end by " + name
+		stopJoin(errors.New(reason))
+		if before == 0 {
+			r.drain(reason)
+		} else {
+			r.abandon(reason + " again")
+		}
 	})
 	defer stop()
+	late := time.AfterFunc(time.Duration(r.boot.Lease), func() { stopJoin(errors.New("the lease ended")) })
+	defer late.Stop()
+	if d := time.Duration(r.boot.Walltime); d > 0 {
+		drain, abandon := lastOrders(d - time.Since(r.began))
+		leave := time.AfterFunc(drain, func() {
+			stopJoin(errors.New("the wall time ended"))
+			r.drain("walltime")
+		})
+		defer leave.Stop()
+		flee := time.AfterFunc(abandon, func() { r.abandon("walltime") })
+		defer flee.Stop()
+	}
 	identity, signer, err := r.join(admission, request, called)
 	if err != nil {
 		return fmt.Errorf("join the session: %w", err)
 	}
+	late.Stop()
 	node := r.config(identity)
 	if hub {
-		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list) }
+		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list, identity.Now()) }
 	} else {
 		guard := []string{r.self, "guard"}
 		if r.agent.crew, err = newCrew(r.agent, r.dir.path, guard, node.Offer, r.log); err != nil {
@@ -143,53 +168,98 @@ func (r *resident) live(ctx context.Context) error {
 		if err := r.ep.Admit(identity, nil); err != nil {
 			return err
 		}
-		connected := make(chan struct{})
-		go func() { defer close(connected); r.stayConnected(ctx) }()
-		defer func() { cancel(); <-connected }()
-	}
-	if d := time.Duration(r.boot.Walltime); d > 0 {
-		end := time.AfterFunc(max(d-walltimeMargin, d/2), func() { r.drain("walltime") })
-		defer end.Stop()
+		var wg sync.WaitGroup
+		wg.Go(func() { r.stayConnected(ctx) })
+		wg.Go(func() { r.stayAdmitted(ctx, request, identity) })
+		defer wg.Wait()
+		defer cancel()
 	}
 	return r.agent.Run(ctx, r.ep, node)
 }
 
+// lastOrders says when, of a wall time, an agent begins to leave and when it
+// waits for nobody any more, so that it is gone before it is killed.
+func lastOrders(walltime time.Duration) (drain, abandon time.Duration) {
+	margin := min(walltimeMargin, walltime/2)
+	return walltime - margin, walltime - margin/2
+}
+
 // join gets an identity: an agent that is called waits for a launcher, others
-// ask their hubs.
+// ask their hubs. It ends with ctx, whose cause is part of the error.
 func (r *resident) join(ctx context.Context, request transport.JoinRequest, called bool) (*transport.Identity, *transport.Signer, error) {
 	if called {
-		for {
-			select {
-			case e := <-r.ep.Events():
-				if j, ok := e.(transport.Joined); ok {
-					return j.Identity, j.Signer, nil
-				}
-			case <-ctx.Done():
-				return nil, nil, errors.New("no launcher came to admit us")
-			}
-		}
+		return r.awaitAdmission(ctx)
 	}
 	wait := 3 * time.Millisecond
+	var last error
 	for {
-		var errs []error
-		for _, address := range r.boot.Hubs {
-			identity, err := r.joinAt(ctx, address, request)
-			if err == nil {
-				r.log.Info("joined", "id", identity.ID, "at", address)
-				return identity, nil, nil
-			}
-			if r.boot.HangUp && isRefused(err) {
-				return nil, nil, fmt.Errorf("the launcher is gone: %w", err)
-			}
-			errs = append(errs, fmt.Errorf("%s: %w", address, err))
+		identity, err := r.joinAny(ctx, request)
+		if err == nil {
+			r.log.Info("joined", "id", identity.ID)
+			return identity, nil, nil
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, nil, errors.Join(errs...)
+		if r.isHangUp(err) {
+			return nil, nil, fmt.Errorf("the launcher is gone: %w", err)
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err // others only say that time is up
+		}
+		if ctx.Err() != nil || !pause(ctx, jitter(wait)) {
+			return nil, nil, fmt.Errorf("%w before that: %w", context.Cause(ctx), last)
 		}
 		wait = min(wait*3/2, 5*time.Second)
 	}
+}
+
+// awaitAdmission waits for a launcher to come.
+func (r *resident) awaitAdmission(ctx context.Context) (*transport.Identity, *transport.Signer, error) {
+	for {
+		select {
+		case e, ok := <-r.ep.Events():
+			if !ok {
+				return nil, nil, transport.ErrClosed
+			}
+			if j, ok := e.(transport.Joined); ok {
+				return j.Identity, j.Signer, nil
+			}
+			// The link may be reported before the admission that it needs.
+			r.agent.early = append(r.agent.early, e)
+		case <-ctx.Done():
+			return nil, nil, fmt.Errorf("no launcher came to admit us: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// joinAny joins at the first hub that admits us.
+func (r *resident) joinAny(ctx context.Context, request transport.JoinRequest) (*transport.Identity, error) {
+	var errs []error
+	for _, address := range r.boot.Hubs {
+		identity, err := r.joinAt(ctx, address, request)
+		if err == nil {
+			return identity, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", address, err))
+	}
+	return nil, errors.Join(errs...)
+}
+
+// isHangUp reports whether an error of reaching the one hub says that it was a
+// program on this machine which is gone for good.
+func (r *resident) isHangUp(err error) bool {
+	return r.boot.HangUp && (isRefused(err) || errors.Is(err, os.ErrNotExist))
+}
+
+// stayAdmitted renews this agent's certificate, at any of its hubs.
+func (r *resident) stayAdmitted(ctx context.Context, request transport.JoinRequest, id *transport.Identity) {
+	again := renewal{
+		log: r.log,
+		join: func(ctx context.Context, id *transport.Identity) (*transport.Identity, error) {
+			request.Renew = id
+			return r.joinAny(ctx, request)
+		},
+		admit: func(id *transport.Identity) error { return r.ep.Admit(id, nil) },
+	}
+	again.run(ctx, id)
 }
 
 func (r *resident) joinAt(ctx context.Context, address string, request transport.JoinRequest) (*transport.Identity, error) {
@@ -203,30 +273,31 @@ func (r *resident) joinAt(ctx context.Context, address string, request transport
 
 // stayConnected keeps a carrier to one of the hubs until ctx ends.
 func (r *resident) stayConnected(ctx context.Context) {
-	wait := 10 * time.Millisecond
+	const first = 10 * time.Millisecond
+	wait := first
 	for ctx.Err() == nil {
 		for _, address := range r.boot.Hubs {
 			closed := make(chan error, 1)
 			err := r.connectTo(ctx, address, func(err error) { closed <- err })
 			if err == nil {
-				wait = 10 * time.Millisecond
+				since := time.Now()
 				select {
 				case err = <-closed:
 				case <-ctx.Done():
 					return
 				}
+				if time.Since(since) > steady {
+					wait = first
+				}
 				r.log.Info("connection to hub ended", "hub", address, "error", err)
-			} else if r.boot.HangUp && (isRefused(err) || errors.Is(err, os.ErrNotExist)) {
+			} else if r.isHangUp(err) {
 				r.abandon("the launcher is gone")
 				return
 			} else {
 				r.log.Debug("hub not reached", "hub", address, "error", err)
 			}
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
+		pause(ctx, jitter(wait))
 		wait = min(wait*2, 10*time.Second)
 	}
 }

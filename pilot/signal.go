@@ -7,19 +7,20 @@ import (
 	"syscall"
 )
 
-// onSignal calls f when somebody wants this process to end. A hang-up is
-// ignored: losing a terminal or a login is what agents are made for.
-func onSignal(f func(name string)) (stop func()) {
+// onSignal calls f, with how often it was told before, when somebody wants this
+// process to end; not more than twice. A hang-up is ignored: losing a terminal
+// or a login is what agents are made for. After stop f is not called any more.
+func onSignal(f func(name string, before int)) (stop func()) {
 	signal.Ignore(syscall.SIGHUP)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for {
+		for before := range 2 {
 			select {
 			case s := <-signals:
-				f(s.String())
+				f(s.String(), before)
 			case <-quit:
 				return
 			}
