@@ -185,20 +185,25 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 			return err
 		}
 	}
+	bases := []string{h.Base}
 	if h.Base == "" {
 		if p.local {
 			return removeLocal(made)
 		}
-		// The launcher died before it knew where: look for the place again.
-		if err := h.look(ctx, session, login.Path, nil); err != nil {
+		// The launcher died before it knew where.
+		if bases, err = h.find(ctx, session, login.Path); err != nil {
 			return err
 		}
 	}
-	left, err := h.clean(ctx, session, "", 0)
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("left behind: %v", left)
+	var errs []error
+	for _, h.Base = range bases {
+		left, err := h.clean(ctx, session, "", 0)
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("left behind: %v", left)
+		}
+		errs = append(errs, err)
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // parentOf is the directory that holds a session's directory.

@@ -23,6 +23,8 @@ var (
 	probeScript string
 	//go:embed upload.sh
 	uploadScript string
+	//go:embed find.sh
+	findScript string
 	//go:embed clean.sh
 	cleanScript string
 )
@@ -219,6 +221,25 @@ func (h *host) free(ctx context.Context) (int64, error) {
 	}
 	kib, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
 	return kib << 10, err
+}
+
+// find returns the bases that hold the session's directory, for one that did not
+// live to write down where it is.
+func (h *host) find(ctx context.Context, session wire.SessionID, scratch string) ([]string, error) {
+	out, err := h.script(ctx, findScript, nil, pilot.SessionDirName(session), scratch)
+	if err != nil {
+		return nil, fmt.Errorf("site %s: look for what was made: %w", h.name, err)
+	}
+	if !strings.HasSuffix(string(out), "end\n") {
+		return nil, fmt.Errorf("site %s: look for what was made: unexpected answer %q", h.name, firstLine(out))
+	}
+	var bases []string
+	for line := range strings.Lines(string(out)) {
+		if base, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "base "); ok && path.IsAbs(base) {
+			bases = append(bases, base)
+		}
+	}
+	return bases, nil
 }
 
 // script runs one of our scripts at the host. Its error holds what the script
