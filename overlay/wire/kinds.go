@@ -69,6 +69,10 @@ func newMessage(k Kind) Message {
 		return new(Resume)
 	case KindReceived:
 		return new(Received)
+	case KindExchange:
+		return new(Exchange)
+	case KindExchangeReply:
+		return new(ExchangeReply)
 	}
 	return nil
 }

@@ -42,6 +42,12 @@ var (
 	exited = wire.Result{Exit: wire.Exit{Reason: wire.ExitProgram, Code: 3, Text: "exit status 3"}, Root: digest, Stdout: 10, Stderr: 1 << 40, Warnings: []string{"*.csv matches nothing"}}
 )
 
+var (
+	card = wire.Card{ID: id(7), Role: wire.RolePilot, Site: "das5", Hubs: []wire.NodeID{id(2), id(3)}, Offer: peer.Offer, Free: 5,
+		Coordinate: []byte{1, 2, 3}, Seq: 12, Proof: []byte{4, 5}, Signature: bytes.Repeat([]byte{9}, wire.SignatureSize)}
+	hubCard = wire.Card{ID: id(2), Role: wire.RoleHub, Seq: 1, Signature: bytes.Repeat([]byte{8}, wire.SignatureSize)}
+)
+
 // samples holds every message with every field set.
 var samples = []wire.Message{
 	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001"},
@@ -78,6 +84,8 @@ var samples = []wire.Message{
 	&wire.Output{Job: jobID, Rank: 7, Attempt: 2, FD: 1},
 	&wire.Resume{Offset: 77, Refused: true},
 	&wire.Received{Offset: 77},
+	&wire.Exchange{Seq: 8, Entries: []wire.Entry{{Card: &card, Age: 7 * time.Second}}},
+	&wire.ExchangeReply{Seq: 8, Entries: []wire.Entry{{Card: &card}, {Card: &hubCard, Age: time.Millisecond}}},
 }
 
 var manifest = wire.Manifest{Files: []wire.File{
