@@ -21,6 +21,10 @@ const (
 	attachTimeout = 30 * time.Second // from a command's start to a link
 	redialFirst   = 500 * time.Millisecond
 	redialMost    = 10 * time.Second
+
+	// returnPatience is for the pilots of a hub that died to find the one in its
+	// place: they look for it at least every 10 s.
+	returnPatience = 15 * time.Second
 )
 
 // stayAttached keeps a connection to an agent's socket over the login to its host.
@@ -28,11 +32,12 @@ const (
 func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up chan<- error) {
 	wait := redialFirst
 	lost := time.Time{} // when the last connection ended
+	var last wire.NodeID
 	for ctx.Err() == nil {
 		closed := make(chan error, 4)
 		peer, err := r.attach(ctx, h, socket, closed)
 		if err == nil {
-			wait = redialFirst
+			wait, last = redialFirst, peer.ID
 			if socket == hubSocket {
 				r.setHub(h, peer.ID)
 			}
@@ -62,7 +67,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 		default:
 		}
 		if errors.Is(err, errNoAgent) {
-			r.agentDied(ctx, h, socket)
+			r.agentDied(ctx, h, socket, last)
 			return
 		}
 		if !lost.IsZero() {
@@ -160,10 +165,13 @@ func (r *siteRun) bridge(ctx, tctx context.Context, h *host, socket string, o tr
 	return peer, nil
 }
 
-// agentDied starts an agent again that does not listen any more.
-func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
+// agentDied tells that an agent does not listen any more, and starts a hub again.
+func (r *siteRun) agentDied(ctx context.Context, h *host, socket string, dead wire.NodeID) {
+	if !dead.IsZero() {
+		r.s.agent.Do(func(now time.Duration, n *core.Node) { n.Gone(now, dead, "it was killed") })
+	}
 	if socket != hubSocket {
-		return // a pilot: its loss is seen and answered as such
+		return // its loss is answered as any pilot's
 	}
 	r.mu.Lock()
 	again := h.hubRestarts < maxRestarts
@@ -174,8 +182,6 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
 		return
 	}
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s is gone; starting another", h.Host)})
-	dead := r.hubOf(h)
-	r.s.agent.Do(func(now time.Duration, n *core.Node) { n.Gone(now, dead, "it was killed") })
 	if err := r.startHub(ctx, h, true); err != nil {
 		r.gone(err)
 		return
@@ -186,6 +192,12 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string) {
 			r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the new hub on %s does not listen where the dead one did: %v", h.Host, err)})
 		}
 	}
+	r.expect(returnPatience)
+}
+
+// expect gives the site's pilots that cannot be reached a time to come back.
+func (r *siteRun) expect(within time.Duration) {
+	r.s.agent.Do(func(now time.Duration, n *core.Node) { n.Expect(now, r.site.Name, within) })
 }
 
 func (r *siteRun) setHub(h *host, id wire.NodeID) {
@@ -225,6 +237,7 @@ func (r *siteRun) gone(err error) {
 		r.gaveUp = max(r.gaveUp, r.status.Submitted-r.joined)
 	})
 	r.change(func(c *SiteChanged) { c.State, c.Error = "failed", oneLine(err) })
+	r.expect(0)
 }
 
 func (r *siteRun) ending() bool {

@@ -36,6 +36,22 @@ func (n *Node) Gone(now time.Duration, id wire.NodeID, reason string) {
 	n.settle(now)
 }
 
+// Expect tells that those pilots of a site that cannot be reached would be by now, or
+// within a time, if they were alive: another hub has taken the place of theirs,
+// or none ever will. They do not get their lease to come back.
+func (n *Node) Expect(now time.Duration, site string, within time.Duration) {
+	for _, p := range n.peers {
+		if p.Site != site || p.Role != wire.RolePilot || p.lostAt == 0 {
+			continue
+		}
+		p.lostAt = min(p.lostAt, now+max(within, 1))
+		if n.lostAt == 0 || p.lostAt < n.lostAt {
+			n.lostAt = p.lostAt
+		}
+	}
+	n.settle(now)
+}
+
 // Peers returns the nodes known to be part of the session, other than this
 // one, by identity. A pilot knows those it has links to.
 func (n *Node) Peers() []wire.Peer {

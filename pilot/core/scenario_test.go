@@ -181,6 +181,8 @@ func (s *stage) command(line string) {
 		}
 	case "drain": // NAME GRACE
 		n.Drain(s.now, "wall time", span(arg(1)))
+	case "expect": // NAME SITE WITHIN
+		n.Expect(s.now, arg(1), span(arg(2)))
 	case "abandon": // NAME
 		n.Abandon(s.now, "the launcher is gone")
 	case "retire": // NAME [SITE]
