@@ -2,6 +2,7 @@ package pilot
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,50 +48,47 @@ type sessionDir struct {
 // enterSession makes the session's directory if it is not there, and holds it
 // until leave.
 func enterSession(base string, session wire.SessionID) (*sessionDir, error) {
-	if err := SafeDir(base); err != nil {
-		return nil, err
-	}
 	d := &sessionDir{base: base, path: filepath.Join(base, SessionDirName(session))}
+	if _, err := os.Stat(filepath.Dir(base)); err != nil {
+		return nil, fmt.Errorf("session directory: %w", err)
+	}
 	for deadline := time.Now().Add(enterPatience); ; {
-		if err := SafeDir(d.path); err != nil {
-			return nil, err
-		}
 		lock, err := d.tryLock()
-		if err != nil {
-			return nil, fmt.Errorf("session directory: %w", err)
-		}
-		if lock != nil {
+		switch {
+		case err == nil:
 			d.lock = lock
 			return d, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("session directory %s is being removed again and again", d.path)
+		case !isLocked(err) && !errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("session directory: %w", err)
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("session directory is being removed again and again: %w", err)
 		}
 		time.Sleep(enterPause)
 	}
 }
 
-// tryLock takes the directory's lock. It returns nil when the last agent, or a
-// sweep, was removing the directory at that moment.
+// tryLock makes the directory and takes its lock. While the last agent, or a
+// sweep, removes the directory the error says that something is locked or not
+// there.
 func (d *sessionDir) tryLock() (*os.File, error) {
+	if err := SafeDir(d.base); err != nil {
+		return nil, err
+	}
+	if err := SafeDir(d.path); err != nil {
+		return nil, err
+	}
 	name := filepath.Join(d.path, lockName)
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|openNoFollow, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f, false); err != nil {
-		f.Close()
-		if isLocked(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("lock %s: %w", name, err)
+	err = lockFile(f, false)
+	if err == nil && !sameFile(f, name) {
+		err = fs.ErrNotExist // removed since it was opened
 	}
-	if !sameFile(f, name) {
+	if err != nil {
 		f.Close()
-		return nil, nil
+		return nil, fmt.Errorf("lock %s: %w", name, err)
 	}
 	return f, nil
 }
@@ -110,9 +108,29 @@ func (d *sessionDir) leave() error {
 	if err := lockFile(d.lock, true); err != nil {
 		return nil // others are still here
 	}
-	err := os.RemoveAll(d.path)
+	err := removeHeld(d.path)
 	os.Remove(d.base) // only when it is empty
 	return err
+}
+
+// removeHeld removes a session directory whose lock is held. Whoever comes
+// meanwhile finds it locked, or a new one: the lock is never there without
+// its holder being safe.
+func removeHeld(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockName {
+			os.RemoveAll(filepath.Join(path, e.Name())) // what resists is tried again below
+		}
+	}
+	gone := path + "." + rand.Text()[:8] // swept like any other, should we die here
+	if err := os.Rename(path, gone); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
 
 // sweepBase removes what agents that were killed left below a base directory:
@@ -163,7 +181,7 @@ func removeAbandoned(path string) (bool, error) {
 		return false, nil
 	}
 	_, err = worker.Sweep(filepath.Join(path, lockName))
-	if err := errors.Join(err, os.RemoveAll(path)); err != nil {
+	if err := errors.Join(err, removeHeld(path)); err != nil {
 		return false, fmt.Errorf("sweep: %w", err)
 	}
 	return true, nil

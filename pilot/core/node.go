@@ -13,7 +13,7 @@ import (
 // Defaults of a Config.
 const (
 	DefaultLease   = 10 * time.Minute
-	DefaultSuspect = 10 * time.Second
+	DefaultSuspect = 8 * time.Second // so that a death is known everywhere within 10 s
 	// Forever, as Config.Idle, keeps a pilot without a job.
 	Forever = time.Duration(-1)
 )
@@ -37,6 +37,9 @@ type Config struct {
 	// Suspect is how long a hub waits for a pilot of its site whose link has
 	// ended before it tells that the pilot is gone. 0 means [DefaultSuspect].
 	Suspect time.Duration
+	// Near are sites whose pilots run on this node's own machine, or are as near as those
+	// of its own site: an ended link is as good a reason for suspicion.
+	Near []string
 
 	// Runtimes are the kinds of runtimes that this pilot can serve; nil means
 	// that it takes jobs of any kind and sees.

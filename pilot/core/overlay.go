@@ -280,7 +280,7 @@ func (n *Node) ping(now time.Duration) {
 			continue
 		}
 		n.send(l.peer.ID, m)
-		if l.peer.Role == wire.RolePilot && l.peer.Site == n.cfg.Site && now-l.heard >= silences*n.cfg.Suspect {
+		if n.near(l.peer) && now-l.heard >= silences*n.cfg.Suspect {
 			if p := n.peers[l.peer.ID]; p != nil {
 				n.down(now, p.ID, p.ID, "it gives no sign of life")
 				l.silent = true

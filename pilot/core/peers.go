@@ -14,7 +14,7 @@ func (n *Node) suspect(now time.Duration, id wire.NodeID) {
 		wait := n.cfg.Lease
 		switch {
 		case p.ID == id && p.via.IsZero():
-			if p.Site == n.cfg.Site && p.Role == wire.RolePilot {
+			if n.near(p.Peer) {
 				wait = n.cfg.Suspect
 			}
 		case p.via != id:
@@ -27,6 +27,11 @@ func (n *Node) suspect(now time.Duration, id wire.NodeID) {
 			}
 		}
 	}
+}
+
+// near reports whether a node is a pilot that is watched from here.
+func (n *Node) near(p wire.Peer) bool {
+	return p.Role == wire.RolePilot && (p.Site == n.cfg.Site || slices.Contains(n.cfg.Near, p.Site))
 }
 
 // Gone tells that a peer's process is known to have ended, for instance
