@@ -23,6 +23,8 @@ s-????????) ;;
 esac
 tries=0
 while [ -e "$dir" ] && [ $tries -lt "$patience" ]; do
+	# An agent signs as soon as it starts: after half a second there is none to wait for.
+	[ $tries -ge 5 ] && [ -z "$(agents)" ] && break
 	sleep 0.1 2>/dev/null || sleep 1
 	tries=$((tries + 1))
 done

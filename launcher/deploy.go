@@ -169,7 +169,8 @@ func (r *siteRun) prepare(ctx context.Context, h *host) error {
 	if h.behind == "" {
 		r.state("probing")
 	}
-	seq, err := r.record(KindDir, h.behind, What{Path: r.site.Scratch})
+	h.scratch = r.site.Scratch
+	seq, err := r.record(KindDir, h.behind, What{Path: h.scratch})
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (r *siteRun) prepare(ctx context.Context, h *host) error {
 			digests[platform] = b.Digest
 		}
 	}
-	if err := h.look(ctx, r.s.id, r.site.Scratch, digests); err != nil {
+	if err := h.look(ctx, r.s.id, digests); err != nil {
 		return err
 	}
 	if err := r.s.run.Ledger.Confirm(seq, func(w *What) { w.Path = h.sessionDir(r.s.id) }); err != nil {

@@ -159,7 +159,7 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 		return err
 	}
 	defer site.Close()
-	h := &host{name: p.site, behind: p.host, gat: site}
+	h := &host{name: p.site, behind: p.host, gat: site, scratch: login.Path}
 	if p.host != "" {
 		inner, err := site.Inner(ctx, p.host, nil)
 		if errors.Is(err, gat.ErrForwarding) {
@@ -185,25 +185,14 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 			return err
 		}
 	}
-	bases := []string{h.Base}
-	if h.Base == "" {
-		if p.local {
-			return removeLocal(made)
-		}
-		// The launcher died before it knew where.
-		if bases, err = h.find(ctx, session, login.Path); err != nil {
-			return err
-		}
+	if h.Base == "" && p.local {
+		return removeLocal(made)
 	}
-	var errs []error
-	for _, h.Base = range bases {
-		left, err := h.clean(ctx, session, "", 0)
-		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("left behind: %v", left)
-		}
-		errs = append(errs, err)
+	left, err := h.clean(ctx, session, "", 0)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("left behind: %v", left)
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // parentOf is the directory that holds a session's directory.

@@ -1,6 +1,7 @@
 package launcher_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -30,6 +31,28 @@ func (b *bench) died(run, url, scratch, host string, also ...launcher.Kind) {
 		if _, err := d.Ledger.Make(m); err != nil {
 			b.t.Fatal(err)
 		}
+	}
+}
+
+// TestEndsWhileComingUp ends runs while another site is still coming up: what it has
+// got by then goes too.
+func TestEndsWhileComingUp(t *testing.T) {
+	t.Parallel()
+	farm := testbed.SSH(t)
+	for _, state := range []string{"connecting", "probing", "uploading", "starting"} {
+		for _, site := range []string{"", "keep = true\n", "hosts = [\"inner1\"]\n"} {
+			b := newBench(t, farm)
+			app, see := b.patient("slow", state)
+			r, _ := b.run(launcher.Job{App: app, Workers: 1}, here+fmt.Sprintf("[site.slow]\nurl = %q\n", b.url(farm.Bastion))+site,
+				func(o *launcher.Options) { also(o, see) })
+			wantOK(t, r)
+			b.nothingHere(r.Run)
+			if r.Report.Wall > 10 {
+				t.Errorf("%q at the state %s: the run took %.1f s", site, state, r.Report.Wall)
+			}
+			onHost(t, farm.Bastion, "rm -f /tmp/zorilla-*/pilot-* && rmdir /tmp/zorilla-* 2>/dev/null; true")
+		}
+		farm.NoLeftovers(t)
 	}
 }
 

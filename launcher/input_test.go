@@ -52,14 +52,14 @@ func (b *bench) nothingHere(run string) {
 	}
 }
 
-// patient is an application that waits until a bad site has shown that it is
-// bad, so that a run that does well without it has heard of it.
-func (b *bench) patient(site string) (app string, see func(launcher.Event)) {
+// patient is an application that waits until a site is in a state: that it has failed,
+// so that a run that does well without it has heard of it.
+func (b *bench) patient(site, state string) (app string, see func(launcher.Event)) {
 	b.t.Helper()
 	gate := filepath.Join(b.t.TempDir(), "gate")
 	app = b.script(fmt.Sprintf("i=0; while [ ! -e '%s' ] && [ $i -lt 900 ]; do sleep 0.05; i=$((i+1)); done\necho done\n", gate))
 	return app, func(e launcher.Event) {
-		if c, ok := e.Data.(launcher.SiteChanged); ok && c.Site == site && c.State == "failed" {
+		if c, ok := e.Data.(launcher.SiteChanged); ok && c.Site == site && c.State == state {
 			if err := os.WriteFile(gate, nil, 0o600); err != nil {
 				b.t.Error(err)
 			}
@@ -112,7 +112,7 @@ func (b *bench) fails(c bad) {
 // othersSuffice runs a job on the bad site and on this machine.
 func (b *bench) othersSuffice(c bad) {
 	b.t.Helper()
-	app, see := b.patient("bad")
+	app, see := b.patient("bad", "failed")
 	r, events := b.run(launcher.Job{App: app, Workers: 1}, here+c.site, func(o *launcher.Options) {
 		if c.change != nil {
 			c.change(o)

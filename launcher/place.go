@@ -39,9 +39,10 @@ const (
 // A host is one machine of a site that can be logged in to. A site has one, or
 // one and those behind it.
 type host struct {
-	name   string    // of the site, or SITE/HOST for a host behind it
-	behind string    // its name in the sites file, for a host behind the site's own
-	gat    *gat.Site // how to reach it
+	name    string    // of the site, or SITE/HOST for a host behind it
+	behind  string    // its name in the sites file, for a host behind the site's own
+	gat     *gat.Site // how to reach it
+	scratch string    // where the sites file wants things put; may be empty
 
 	facts
 	binary string // path of the pilot binary there
@@ -74,8 +75,8 @@ type facts struct {
 
 // look probes the host. Digests are the SHA-256 of the pilot binaries at hand,
 // by platform.
-func (h *host) look(ctx context.Context, session wire.SessionID, scratch string, digests map[string]string) error {
-	args := []string{string(session), scratch}
+func (h *host) look(ctx context.Context, session wire.SessionID, digests map[string]string) error {
+	args := []string{string(session), h.scratch}
 	for platform, digest := range digests {
 		args = append(args, platform+"="+digest)
 	}
@@ -191,8 +192,23 @@ type pilotBinary struct {
 // clean makes sure that nothing of the session is left at the host, and
 // returns what is, one line each. With patience it first gives the agents
 // there time to leave by themselves.
-func (h *host) clean(ctx context.Context, session wire.SessionID, binary string, patience time.Duration) ([]string, error) {
-	out, err := h.script(ctx, cleanScript, nil, h.Base, pilot.SessionDirName(session), binary,
+func (h *host) clean(ctx context.Context, session wire.SessionID, binary string, patience time.Duration) (left []string, err error) {
+	bases := []string{h.Base}
+	if h.Base == "" { // nobody lived or waited to hear where it is
+		if bases, err = h.find(ctx, session); err != nil {
+			return nil, err
+		}
+	}
+	var errs []error
+	for _, base := range bases {
+		l, err := h.cleanBase(ctx, base, session, binary, patience)
+		left, errs = append(left, l...), append(errs, err)
+	}
+	return left, errors.Join(errs...)
+}
+
+func (h *host) cleanBase(ctx context.Context, base string, session wire.SessionID, binary string, patience time.Duration) ([]string, error) {
+	out, err := h.script(ctx, cleanScript, nil, base, pilot.SessionDirName(session), binary,
 		strconv.Itoa(int(patience/(100*time.Millisecond))))
 	if err != nil {
 		return nil, fmt.Errorf("site %s: clean up: %w", h.name, err)
@@ -225,8 +241,8 @@ func (h *host) free(ctx context.Context) (int64, error) {
 
 // find returns the bases that hold the session's directory, for one that did not
 // live to write down where it is.
-func (h *host) find(ctx context.Context, session wire.SessionID, scratch string) ([]string, error) {
-	out, err := h.script(ctx, findScript, nil, pilot.SessionDirName(session), scratch)
+func (h *host) find(ctx context.Context, session wire.SessionID) ([]string, error) {
+	out, err := h.script(ctx, findScript, nil, pilot.SessionDirName(session), h.scratch)
 	if err != nil {
 		return nil, fmt.Errorf("site %s: look for what was made: %w", h.name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -325,7 +326,7 @@ func (r *siteRun) close() {
 
 // cleanHost cleans one host and writes down what is gone.
 func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err error) {
-	if h.Base != "" && !(r.site.Local() && leftByItself(ctx, h.sessionDir(r.s.id))) {
+	if !r.site.Local() || !leftByItself(ctx, h.sessionDir(r.s.id)) {
 		if left, err = h.clean(ctx, r.s.id, "", leavePatience); err != nil || len(left) > 0 {
 			return left, err
 		}
@@ -341,15 +342,22 @@ func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err er
 }
 
 // leftByItself waits for the agents on this machine to leave: their directory
-// goes with the last one. It is quicker than a script that looks.
+// goes with the last one. It is quicker than a script that looks. An agent signs
+// as soon as it starts: where none has, there is soon none to wait for.
 func leftByItself(ctx context.Context, dir string) bool {
 	ctx, cancel := context.WithTimeout(ctx, leavePatience)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
+	began := time.Now()
 	for {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 			return true
+		}
+		if time.Since(began) > leavePatience/6 {
+			if signs, _ := filepath.Glob(filepath.Join(dir, "agent-*")); len(signs) == 0 {
+				return false
+			}
 		}
 		select {
 		case <-tick.C:
