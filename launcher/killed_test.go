@@ -2,7 +2,10 @@ package launcher_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -268,6 +271,42 @@ func TestPilotKilledNoHub(t *testing.T) {
 		t.Errorf("the loss was seen after %v, want within %v", lost.Sub(at), bound)
 	}
 	b.openGates()
+	b.wantFinished(x.end(30*time.Second), 2)
+	b.clean(x.name)
+}
+
+// TestLocalPilotKilled ends the pilot of this machine.
+func TestLocalPilotKilled(t *testing.T) {
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
+	b := newBench(t, farm)
+	here := filepath.Join(b.dir, "gate")
+	body := strings.ReplaceAll(waiting, gate, here)
+	x := b.start(launcher.Job{App: b.script(body), Workers: 2}, "[site.here]\nurl = \"local:\"\nslots = 2\n", nil)
+	x.running(2)
+	at := time.Now()
+	killed := 0
+	for _, p := range processesHere(x.name) {
+		if strings.Contains(p.args, "agent "+x.name) {
+			if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			killed++
+		}
+	}
+	if killed != 1 {
+		t.Fatalf("%d pilots here, want one", killed)
+	}
+	_, lost := x.worker(0, 1, "lost", 20*time.Second)
+	_, running := x.worker(0, 2, "running", 20*time.Second)
+	t.Logf("loss seen after %v, replaced after another %v", lost.Sub(at), running.Sub(lost))
+	if bound := 10 * time.Second; lost.Sub(at) > bound {
+		t.Errorf("the loss was seen after %v, want within %v", lost.Sub(at), bound)
+	}
+	if err := os.WriteFile(here, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b.wantFinished(x.end(30*time.Second), 2)
 	b.clean(x.name)
 }

@@ -266,15 +266,23 @@ func nothingHere(t testing.TB, session string) {
 			left = append(left, path)
 		}
 	}
-	left = append(left, processesHere(session)...)
+	for _, p := range processesHere(session) {
+		left = append(left, p.args+"in "+p.dir)
+	}
 	if len(left) > 0 {
 		t.Errorf("left of run %s on this machine: %q", session, left)
 	}
 }
 
+// A process is one of this machine.
+type process struct {
+	pid       int
+	args, dir string
+}
+
 // processesHere returns the processes of this machine, outside of hosts, that belong to a
 // session: its name is in their arguments or their directory.
-func processesHere(session string) (found []string) {
+func processesHere(session string) (found []process) {
 	self, _ := os.Readlink("/proc/self/ns/mnt")
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
@@ -284,7 +292,8 @@ func processesHere(session string) (found []string) {
 		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
 		cwd, _ := os.Readlink(filepath.Join(dir, "cwd"))
 		if strings.Contains(string(args), session) || strings.Contains(cwd, session) {
-			found = append(found, strings.ReplaceAll(string(args), "\x00", " ")+"in "+cwd)
+			pid, _ := strconv.Atoi(filepath.Base(dir))
+			found = append(found, process{pid, strings.ReplaceAll(string(args), "\x00", " "), cwd})
 		}
 	}
 	return found

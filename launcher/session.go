@@ -278,6 +278,11 @@ func (s *session) network(ctx context.Context) (err error) {
 	})
 	node := core.Config{ID: identity.ID, Role: wire.RoleLauncher, Site: "launcher", Lease: s.lease(), Seed: uint64(s.began.UnixNano())}
 	node.Name, _ = os.Hostname()
+	for _, site := range s.opts.Sites {
+		if site.Local() {
+			node.Near = append(node.Near, site.Name)
+		}
+	}
 	s.wg.Go(func() { s.agent.Run(ctx, s.ep, node) })
 	return nil
 }

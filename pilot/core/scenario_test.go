@@ -107,7 +107,7 @@ func (s *stage) command(line string) {
 		s.t.Fatalf("%q: no node %q", line, arg(0))
 	}
 	switch words[0] {
-	case "node": // NAME ROLE SITE [slots=] [idle=] [lease=]
+	case "node": // NAME ROLE SITE [slots=] [idle=] [lease=] [near=SITE]
 		role, err := wire.ParseRole(arg(1))
 		if err != nil {
 			s.t.Fatal(err)
@@ -116,7 +116,7 @@ func (s *stage) command(line string) {
 		slots := uint32(number(opt["slots"]))
 		s.names = append(s.names, arg(0))
 		s.peers[arg(0)] = p
-		s.nodes[arg(0)] = core.New(core.Config{ID: p.ID, Role: role, Site: p.Site, Name: p.Name, Platform: cmp.Or(opt["platform"], "linux/amd64"),
+		s.nodes[arg(0)] = core.New(core.Config{Near: strings.Fields(opt["near"]), ID: p.ID, Role: role, Site: p.Site, Name: p.Name, Platform: cmp.Or(opt["platform"], "linux/amd64"),
 			Offer: wire.Offer{Slots: slots, Cores: slots, Memory: int64(slots) << 30},
 			Lease: span(opt["lease"]), Idle: cmp.Or(span(opt["idle"]), core.Forever)}, s.now)
 	case "link": // NAME NAME
