@@ -156,7 +156,7 @@ func (h *host) put(ctx context.Context, session wire.SessionID, b pilotBinary, k
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
 	out, err := h.script(ctx, uploadScript, &countingReader{bytes.NewReader(data), sent},
-		dir, name, mode, strconv.Itoa(len(b.raw)))
+		dir, name, mode, strconv.Itoa(len(b.raw)), h.sessionDir(session))
 	if err != nil {
 		return uploadError(h.name, err)
 	}

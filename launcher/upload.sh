@@ -1,7 +1,8 @@
 # Takes a pilot binary on standard input.
-# Arguments: directory, file name, "gzip" or "raw", the binary's size in bytes.
+# Arguments: directory, file name, "gzip" or "raw", the binary's size in bytes, the
+# session's directory, which goes with the session whatever becomes of the upload.
 umask 077
-dir=$1 name=$2 mode=$3 size=$4
+dir=$1 name=$2 mode=$3 size=$4 session=$5
 mkdir "$dir" 2>/dev/null
 set -- $(ls -ldn "$dir" 2>/dev/null)
 case $1 in
@@ -9,7 +10,7 @@ drwx------*) ;;
 *) echo "$dir is not a private directory (${1:-missing})" >&2; exit 1 ;;
 esac
 [ "$3" = "$(id -u)" ] || { echo "$dir belongs to another user (uid $3)" >&2; exit 1; }
-new=$dir/.new.$$
+new=$session/.new.$$
 trap 'rm -f "$new"' 0
 fail() {
 	echo "cannot write to $dir: ${1##*: }" >&2
