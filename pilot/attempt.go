@@ -107,7 +107,7 @@ func (t *attempt) live() (wire.Result, error) {
 	exit := process.Exit()
 	result := wire.Result{Exit: exitOf(exit)}
 	for _, o := range []*output{stdout, stderr} {
-		if !o.rest(t.ctx) {
+		if !o.rest(t.ctx, holdProbe) {
 			t.log.Warn("output held open by a process that outlives the worker", "fd", o.fd)
 		}
 	}

@@ -45,10 +45,10 @@ func (t *attempt) output(fd uint8, pipe *os.File) *output {
 }
 
 // rest waits until all that a worker that has ended had printed was read. When
-// somebody holds the pipe open without a word, it is closed and the result is
-// false. Output that is not read because home is away is waited for.
-func (o *output) rest(ctx context.Context) bool {
-	probe := time.NewTicker(holdProbe)
+// somebody holds the pipe open without a word, for holdPatience looks in a row,
+// it is closed and the result is false. Output that is not read because home is away is waited for.
+func (o *output) rest(ctx context.Context, every time.Duration) bool {
+	probe := time.NewTicker(every)
 	defer probe.Stop()
 	held := 0
 	for {
