@@ -248,3 +248,39 @@ func TestCutNoRoom(t *testing.T) {
 	b.gcFinishes(r.Run)
 	b.clean(x.name)
 }
+
+// TestInnerHostDies loses power at a host behind another one: its hub notices.
+func TestInnerHostDies(t *testing.T) {
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
+	b := newBench(t, farm)
+	sites := fmt.Sprintf("[site.cluster]\nurl = %q\nhosts = [\"inner[1-2]\"]\nslots = 2\n", b.url(farm.Bastion))
+	x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, sites, nil)
+	x.running(2)
+	eventuallyUp(x, 2)
+	first, _ := x.worker(0, 1, "running", 10*time.Second)
+	at := time.Now()
+	if err := b.host(first.Host).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, lost := x.worker(0, 1, "lost", 60*time.Second)
+	again, replaced := x.worker(0, 2, "running", 10*time.Second)
+	t.Logf("loss seen after %v, replaced on %s after another %v", lost.Sub(at), again.Host, replaced.Sub(lost))
+	if bound := 35 * time.Second; lost.Sub(at) > bound {
+		t.Errorf("the loss was seen after %v, want within %v", lost.Sub(at), bound)
+	}
+	b.openGates(farm.Bastion, b.host(again.Host))
+	over := time.Now()
+	r := x.end(30 * time.Second)
+	t.Logf("ended after another %v", time.Since(over))
+	if r.Outcome != launcher.OutcomeOK || r.Exit != 0 {
+		t.Errorf("outcome %q, exit %d, error %v; want ok", r.Outcome, r.Exit, r.Err)
+	}
+	b.wantUnclean(x, r, "cluster")
+	nothingHere(t, x.name)
+	for _, h := range []*testbed.Host{farm.Bastion, b.host(again.Host)} {
+		b.exec(h, "rm", "-f", gate)
+		h.NoLeftovers(t)
+	}
+}

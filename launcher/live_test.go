@@ -140,7 +140,7 @@ func (x *live) worker(rank, attempt int, state string, within time.Duration) (la
 func (x *live) running(n int) {
 	x.b.t.Helper()
 	talked := make(map[int]bool)
-	x.await(fmt.Sprintf("output of %d workers", n), 30*time.Second, func(e launcher.Event) bool {
+	x.await(fmt.Sprintf("output of %d workers", n), time.Minute, func(e launcher.Event) bool {
 		if o, ok := e.Data.(launcher.OutputWritten); ok {
 			talked[o.Rank] = true
 		}

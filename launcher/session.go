@@ -27,6 +27,7 @@ import (
 const (
 	cleanTimeout  = 10 * time.Second // final clean-up of a site, all in parallel
 	haltPatience  = 4 * time.Second  // of it for what is being made to be made no further
+	innerPatience = 4 * time.Second  // of it for the hosts behind a site's own: that one is cleaned in any case
 	leavePatience = 3 * time.Second  // for agents to leave by themselves
 	stopPatience  = 30 * time.Second // for a job that was cancelled gracefully to end
 )

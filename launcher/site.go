@@ -269,10 +269,14 @@ func (r *siteRun) finish(ctx context.Context) {
 	var errs []error
 	var left []string
 	for _, behind := range []bool{true, false} {
-		if !behind {
+		ctx, cancel := ctx, func() {}
+		if behind {
+			ctx, cancel = context.WithTimeout(ctx, innerPatience)
+		} else {
 			r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Retire(now, r.site.Name, "the run is over") })
 		}
 		l, err := r.cleanHosts(ctx, behind)
+		cancel()
 		left = append(left, l...)
 		errs = append(errs, err)
 	}
