@@ -139,7 +139,7 @@ func (s *session) ask(ctx context.Context, site, question string, secret bool) (
 	}
 	s.mu.Unlock()
 	if ask == nil {
-		return "", errors.New("nobody is there to be asked")
+		return "", errors.New("nobody can be asked; a key that is locked can be given to the agent with ssh-add")
 	}
 	type answer struct {
 		text string
