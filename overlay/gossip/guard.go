@@ -1,0 +1,152 @@
+package gossip
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Limits against peers that flood or forge.
+const (
+	// Gap is the least time between two exchanges that one peer may begin.
+	Gap = Period / 2
+	// Answers is how many exchanges of others are answered in a Period.
+	Answers = 128
+	// Pushes is how many entries that nobody asked for may enter the moving
+	// half in a Period.
+	Pushes = 4
+	// Budget is how many cards that nobody asked for are verified in a Period.
+	Budget = 32
+	// Shun is how long a peer is not listened to after it passed on a card
+	// that is not its subject's word.
+	Shun = 5 * time.Minute
+
+	maxShunned = 64
+	maxBuried  = 256
+)
+
+// guard holds the limits of one node.
+type guard struct {
+	pushes, verifications int // left in this round
+	callers               []stamp
+	shunned               []stamp
+	graves                []stamp
+	known                 known
+}
+
+// stamp is a peer and a time.
+type stamp struct {
+	id wire.NodeID
+	at time.Duration
+}
+
+// put adds a stamp, the oldest one making room.
+func put(list []stamp, s stamp, most int) []stamp {
+	if i := slices.IndexFunc(list, func(x stamp) bool { return x.id == s.id }); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+	} else if len(list) >= most {
+		list = slices.Delete(list, 0, 1)
+	}
+	return append(list, s)
+}
+
+// has reports whether a peer has a stamp whose time is yet to come.
+func has(list []stamp, now time.Duration, id wire.NodeID) bool {
+	for i := range list {
+		if list[i].id == id {
+			return now < list[i].at
+		}
+	}
+	return false
+}
+
+// round gives everybody new quotas.
+func (g *guard) round(now time.Duration) {
+	g.pushes, g.verifications = Pushes, Budget
+	past := func(s stamp) bool { return now >= s.at }
+	g.callers = slices.DeleteFunc(g.callers, past)
+	g.shunned = slices.DeleteFunc(g.shunned, past)
+	g.graves = slices.DeleteFunc(g.graves, past)
+}
+
+// admit reports whether an exchange of a peer is to be answered.
+func (g *guard) admit(now time.Duration, id wire.NodeID) bool {
+	if has(g.callers, now, id) || len(g.callers) >= Answers {
+		return false
+	}
+	g.callers = put(g.callers, stamp{id, now + Gap}, Answers)
+	return true
+}
+
+func (g *guard) shuns(now time.Duration, id wire.NodeID) bool { return has(g.shunned, now, id) }
+
+func (g *guard) shun(now time.Duration, id wire.NodeID) {
+	g.shunned = put(g.shunned, stamp{id, now + Shun}, maxShunned)
+}
+
+func (g *guard) bury(now time.Duration, id wire.NodeID) {
+	g.graves = put(g.graves, stamp{id, now + Expire}, maxBuried)
+}
+
+func (g *guard) buried(now time.Duration, id wire.NodeID) bool { return has(g.graves, now, id) }
+
+// verify returns when a card was signed, and whether it is its subject's word.
+// It shuns a peer that passes on what is not.
+func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budget *int) (time.Duration, bool) {
+	signed := e.Card.AppendSigned(make([]byte, 0, 512))
+	sum := sha256.Sum256(append(signed, e.Card.Signature...))
+	if issued, ok := s.guard.known.get([16]byte(sum[:])); ok {
+		return issued, true
+	}
+	if *budget <= 0 {
+		return 0, false
+	}
+	*budget--
+	s.stats.Verified++
+	if !s.cfg.Verify.Verify(e.Card, signed) {
+		s.stats.Forged++
+		s.guard.shun(now, from)
+		return 0, false
+	}
+	s.guard.known.put([16]byte(sum[:]), now-e.Age)
+	return now - e.Age, true
+}
+
+// known remembers cards that were verified, by their digests, in sets of four of
+// which the one that was not asked for longest makes room.
+type known struct {
+	sets *[32][4]knownCard
+}
+
+type knownCard struct {
+	digest [16]byte
+	issued time.Duration
+}
+
+func (k *known) set(digest [16]byte) *[4]knownCard {
+	if k.sets == nil {
+		k.sets = new([32][4]knownCard)
+	}
+	return &k.sets[binary.BigEndian.Uint16(digest[:])%32]
+}
+
+func (k *known) get(digest [16]byte) (time.Duration, bool) {
+	set := k.set(digest)
+	for i, c := range set {
+		if c.digest == digest {
+			copy(set[1:], set[:i])
+			set[0] = c
+			return c.issued, true
+		}
+	}
+	return 0, false
+}
+
+func (k *known) put(digest [16]byte, issued time.Duration) {
+	set := k.set(digest)
+	copy(set[1:], set[:])
+	set[0] = knownCard{digest, issued}
+}
