@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -120,20 +121,9 @@ func (t *attempt) live() (wire.Result, error) {
 // launch starts the process in its sandbox.
 func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 	p := t.start.Program
-	memory := p.Memory
-	if memory == 0 {
-		memory = t.crew.memory * int64(len(t.start.Slots))
-	}
 	env := append(os.Environ(), p.Env...)
 	env = append(env, t.variables()...)
-	launch, err := t.crew.finder.Prepare(t.starting, runtimes.App{Kind: kindOf(p.Runtime), Path: p.Argv[0], Java: int(p.Java)}, runtimes.Options{
-		Dir:     t.sandbox.Path(),
-		App:     p.Argv[0],
-		Args:    p.Argv[1:],
-		Memory:  memory,
-		Cores:   len(t.start.Slots),
-		JVMOpts: p.JVM,
-	})
+	launch, err := t.prepare()
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +152,28 @@ func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 		process.Kill(0)
 	}
 	return process, nil
+}
+
+// prepare finds out how to run the program. An absolute path is one of the
+// host's own programs and run as it is.
+func (t *attempt) prepare() (runtimes.Launch, error) {
+	p := t.start.Program
+	kind := kindOf(p.Runtime)
+	if kind == runtimes.Native && filepath.IsAbs(p.Argv[0]) {
+		return runtimes.Launch{Argv: p.Argv}, nil
+	}
+	memory := p.Memory
+	if memory == 0 {
+		memory = t.crew.memory * int64(len(t.start.Slots))
+	}
+	return t.crew.finder.Prepare(t.starting, runtimes.App{Kind: kind, Path: p.Argv[0], Java: int(p.Java)}, runtimes.Options{
+		Dir:     t.sandbox.Path(),
+		App:     p.Argv[0],
+		Args:    p.Argv[1:],
+		Memory:  memory,
+		Cores:   len(t.start.Slots),
+		JVMOpts: p.JVM,
+	})
 }
 
 // variables is what every program is told of itself.

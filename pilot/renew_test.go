@@ -138,9 +138,9 @@ func TestRenewal(t *testing.T) {
 func TestLastOrders(t *testing.T) {
 	t.Parallel()
 	for walltime, want := range map[time.Duration][2]time.Duration{
-		time.Hour:        {time.Hour - 30*time.Second, time.Hour - 15*time.Second},
-		time.Minute:      {30 * time.Second, 45 * time.Second},
-		20 * time.Second: {10 * time.Second, 15 * time.Second},
+		time.Hour:        {time.Hour - 30*time.Second, time.Hour - 20*time.Second},
+		time.Minute:      {30 * time.Second, 40 * time.Second},
+		30 * time.Second: {15 * time.Second, 20 * time.Second},
 		0:                {0, 0},
 	} {
 		drain, abandon := lastOrders(walltime)

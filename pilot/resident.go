@@ -40,6 +40,7 @@ type resident struct {
 	ep    *transport.Endpoint
 	ctx   context.Context // ends when the agent has left
 	began time.Time
+	told  signals
 
 	admits []string // names of the join tokens in force; the loop's own
 
@@ -50,6 +51,8 @@ type resident struct {
 // reside lives the whole life of an agent. Its error says why it could not.
 func reside(ctx context.Context, boot *Boot, self string) (err error) {
 	began := time.Now()
+	told := catchSignals()
+	defer told.release()
 	if boot.Nice != 0 {
 		renice(boot.Nice) // being nice is a courtesy, not a condition
 	}
@@ -68,7 +71,7 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer file.Close()
-	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began}
+	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told}
 	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid())
 	sweeping, stop := context.WithCancel(ctx)
 	var swept sync.WaitGroup
@@ -127,7 +130,7 @@ func (r *resident) live(ctx context.Context) error {
 
 	admission, stopJoin := context.WithCancelCause(ctx)
 	defer stopJoin(nil)
-	stop := onSignal(func(name string, before int) {
+	stop := r.told.tell(func(name string, before int) {
 		reason := "told to end by " + name
 		stopJoin(errors.New(reason))
 		if before == 0 {
@@ -181,7 +184,7 @@ func (r *resident) live(ctx context.Context) error {
 // waits for nobody any more, so that it is gone before it is killed.
 func lastOrders(walltime time.Duration) (drain, abandon time.Duration) {
 	margin := min(walltimeMargin, walltime/2)
-	return walltime - margin, walltime - margin/2
+	return walltime - margin, walltime - margin*2/3
 }
 
 // join gets an identity: an agent that is called waits for a launcher, others
