@@ -12,11 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
-
-const session = wire.SessionID("abcdefgh")
 
 func enter(t *testing.T, base string) *sessionDir {
 	t.Helper()

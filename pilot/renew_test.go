@@ -15,6 +15,8 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
+const session = wire.SessionID("abcdefgh")
+
 func TestRenewIn(t *testing.T) {
 	t.Parallel()
 	for left, want := range map[time.Duration]time.Duration{
