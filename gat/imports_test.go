@@ -36,6 +36,7 @@ var house = []struct{ pkg, imports string }{
 	{"overlay", ""},
 	{"overlay/wire", ""},
 	{"overlay/gossip", "overlay/wire"},
+	{"overlay/gossip/gossipsim", "overlay/wire overlay/gossip overlay/sim"},
 	{"overlay/vivaldi", "overlay/wire"},
 	{"overlay/hub", "overlay/wire"},
 	{"overlay/flood", "overlay/wire overlay/vivaldi"},
@@ -61,7 +62,7 @@ var house = []struct{ pkg, imports string }{
 
 	{"cmd/zorilla", "gat backends/all launcher/... pilot/... staging/... overlay/..."},
 	{"cmd/zorilla-pilot", "pilot"},
-	{"cmd/zorilla-sim", "overlay/sim pilot/sim"},
+	{"cmd/zorilla-sim", "overlay/sim overlay/gossip/gossipsim pilot/sim"},
 	{"examples/...", "pilot/jel"},
 }
 

@@ -15,9 +15,14 @@ const (
 	Gap = Period / 2
 	// Answers is how many exchanges of others are answered in a Period.
 	Answers = 128
-	// Pushes is how many entries that nobody asked for may enter the moving
-	// half in a Period.
-	Pushes = 4
+	// Takes is how many entries of one exchange may enter the moving half: a
+	// quarter of it when it is of the default size, and the same on both
+	// sides, so that what one side gives up for room the other has taken.
+	Takes = 4
+	// Crowd is how many exchanges of others in a Period are too many to be
+	// true, since every node begins one on average; from then on one entry
+	// of all that nobody asked for may enter the moving half in a Period.
+	Crowd = 2
 	// Budget is how many cards that nobody asked for are verified in a Period.
 	Budget = 32
 	// Shun is how long a peer is not listened to after it passed on a card
@@ -30,11 +35,13 @@ const (
 
 // guard holds the limits of one node.
 type guard struct {
-	pushes, verifications int // left in this round
-	callers               []stamp
-	shunned               []stamp
-	graves                []stamp
-	known                 known
+	takes, verifications int     // left in this round, for what nobody asked for
+	served               int     // exchanges of others in this round
+	crowd                float64 // and on average in the latest eight or so
+	callers              []stamp
+	shunned              []stamp
+	graves               []stamp
+	known                known
 }
 
 // stamp is a peer and a time.
@@ -65,7 +72,11 @@ func has(list []stamp, now time.Duration, id wire.NodeID) bool {
 
 // round gives everybody new quotas.
 func (g *guard) round(now time.Duration) {
-	g.pushes, g.verifications = Pushes, Budget
+	g.crowd += (float64(g.served) - g.crowd) / 8
+	g.takes, g.verifications, g.served = Takes, Budget, 0
+	if g.crowd > Crowd {
+		g.takes = 1
+	}
 	past := func(s stamp) bool { return now >= s.at }
 	g.callers = slices.DeleteFunc(g.callers, past)
 	g.shunned = slices.DeleteFunc(g.shunned, past)
@@ -77,6 +88,7 @@ func (g *guard) admit(now time.Duration, id wire.NodeID) bool {
 	if has(g.callers, now, id) || len(g.callers) >= Answers {
 		return false
 	}
+	g.served++
 	g.callers = put(g.callers, stamp{id, now + Gap}, Answers)
 	return true
 }

@@ -21,7 +21,7 @@ const (
 // Sizes of the protocol.
 const (
 	DefaultView     = 32 // entries in a view
-	DefaultExchange = 12 // entries in a message, the own card included
+	DefaultExchange = 10 // entries in a message, the own card included
 	Fallback        = 8  // latest partners that answered
 )
 
@@ -100,6 +100,7 @@ type Sampler struct {
 	changed bool // since it was signed
 
 	round    time.Duration // when the next one begins
+	rounds   uint64
 	pending  []exchange
 	fallback []*wire.Card
 	links    []wire.NodeID // open ones
@@ -121,6 +122,11 @@ const (
 	maxPending = 4
 	maxMet     = 16
 )
+
+// linkRound is how often, in rounds, the partner is the other end of an open
+// link. Attackers do not choose those, so that a view that was all theirs
+// from the start does not stay so.
+const linkRound = 8
 
 // New returns a Sampler that knows nobody yet.
 func New(cfg Config, now time.Duration) *Sampler {
@@ -210,6 +216,7 @@ func (s *Sampler) Tick(now time.Duration) []Send {
 		if to, via, ok := s.partner(now); ok {
 			sends = append(sends, s.begin(now, to, via, false))
 		}
+		s.rounds++
 	}
 	return sends
 }
@@ -248,7 +255,7 @@ func (s *Sampler) Receive(now time.Duration, from wire.NodeID, m wire.Message) [
 		for _, e := range reply[1:] {
 			given = append(given, e.Card.ID)
 		}
-		s.merge(now, from, m.Entries, given, &s.guard.pushes, &s.guard.verifications)
+		s.merge(now, from, m.Entries, given, &s.guard.takes, &s.guard.verifications)
 		return []Send{{To: from, Msg: &wire.ExchangeReply{Seq: m.Seq, Entries: reply}}}
 	case *wire.ExchangeReply:
 		i := slices.IndexFunc(s.pending, func(x exchange) bool { return x.to == from && x.seq == m.Seq })
@@ -258,7 +265,12 @@ func (s *Sampler) Receive(now time.Duration, from wire.NodeID, m wire.Message) [
 		given := s.pending[i].sent
 		s.pending = slices.Delete(s.pending, i, i+1)
 		s.stats.Answered++
-		quota, budget := s.view.half/2, len(m.Entries)
+		quota, budget := Takes, len(m.Entries)
+		if slices.Contains(s.links, from) {
+			// Many have links to one hub: were its view copied to all of
+			// them, some subjects would be everywhere.
+			quota = s.view.half - len(s.view.moving)
+		}
 		s.merge(now, from, m.Entries, given, &quota, &budget)
 		s.remember(from)
 	}
@@ -285,11 +297,17 @@ func (s *Sampler) remember(id wire.NodeID) {
 }
 
 // subset returns the own card and a random part of the view for a peer: three
-// parts of four from the moving half, whose entries wander, the others from the steady half.
+// parts of four from the moving half, whose entries wander, the others from
+// the steady half. Over a link it is half of each: a peer whose view has been
+// filled by attackers finds out over its links.
 func (s *Sampler) subset(now time.Duration, peer wire.NodeID) []wire.Entry {
 	list := make([]wire.Entry, 1, s.cfg.Exchange)
 	list[0] = s.own(now)
-	steady := min((s.cfg.Exchange-1)/4, len(s.view.steady))
+	parts := 4
+	if slices.Contains(s.links, peer) {
+		parts = 2
+	}
+	steady := min((s.cfg.Exchange-1)/parts, len(s.view.steady))
 	moving := min(s.cfg.Exchange-1-steady, len(s.view.moving))
 	steady = min(s.cfg.Exchange-1-moving, len(s.view.steady))
 	list = s.pick(list, now, s.view.moving, moving, peer)

@@ -127,8 +127,8 @@ func (s *Sampler) merge(now time.Duration, from wire.NodeID, entries []wire.Entr
 		fresh := held{card: c, rank: v.rank(c.ID)}
 		worst := v.worst()
 		steady := h == nil && (worst < 0 || fresh.rank < v.steady[worst].rank)
-		if h == nil && !steady && *quota <= 0 {
-			continue
+		if h == nil && !steady && (*quota <= 0 || slices.Contains(s.links, c.ID)) {
+			continue // who has a link is known by it
 		}
 		issued, ok := s.verify(now, from, e, budget)
 		if s.guard.shuns(now, from) {
@@ -175,15 +175,18 @@ func (s *Sampler) move(h held, given []wire.NodeID) {
 	v.moving[out] = h
 }
 
-// partner chooses whom to exchange with: a new link's other end, else the one
-// of the steady half that was not heard of for longest, so that it is heard of
-// again before it expires. With none that can be reached it is any of the
-// moving half, a partner of before, or the other end of any link.
+// partner chooses whom to exchange with: the other end of a new link, and now
+// and then of any, else the one of the steady half that was not heard of for
+// longest, so that it is heard of again before it expires. With none that can
+// be reached it is any of the moving half, a partner of before, or a link's.
 func (s *Sampler) partner(now time.Duration) (wire.NodeID, []wire.NodeID, bool) {
 	if len(s.met) > 0 {
 		id := s.met[0]
 		s.met = slices.Delete(s.met, 0, 1)
 		return id, nil, true
+	}
+	if len(s.links) > 0 && s.rounds%linkRound == linkRound-1 {
+		return s.links[s.rand.IntN(len(s.links))], nil, true
 	}
 	h := s.stalest(now)
 	if h == nil {

@@ -1,6 +1,7 @@
 package gossipsim
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/gossip"
@@ -81,10 +82,7 @@ func (r *raider) taint(w *World, m wire.Message) {
 	}
 	rand := w.k.Rand()
 	list := []wire.Entry{{Card: r.card}}
-	most := w.cfg.Exchange
-	if most == 0 {
-		most = gossip.DefaultExchange
-	}
+	most := cmp.Or(w.cfg.Exchange, gossip.DefaultExchange)
 	for i, from := 0, rand.IntN(len(w.bad)); i < len(w.bad) && len(list) < most; i++ {
 		other := w.bad[(from+i)%len(w.bad)].raid
 		switch {

@@ -1,6 +1,7 @@
 package gossipsim
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/zorilla-grid/zorilla/overlay/gossip"
@@ -65,28 +66,41 @@ func (w *World) Dead() (count int) {
 	return count
 }
 
-// Captured returns the share of the entries in honest nodes' views that are
-// of attackers: on average, and in the view that has the most.
-func (w *World) Captured() (mean, worst float64) {
-	bad := make([]int, len(w.nodes))
-	all := make([]int, len(w.nodes))
-	w.edges(func(from, to *node) {
-		all[from.index]++
-		if to.raid != nil {
-			bad[from.index]++
-		}
-	})
-	var sum, of float64
-	for i, n := range w.nodes {
-		if n.raid != nil || all[i] == 0 {
+// Capture says which share of the entries in honest nodes' views attackers have.
+type Capture struct {
+	Mean   float64 // of all views together
+	Worst  float64 // of the view that has the most
+	Steady float64 // of the steady halves together
+}
+
+// Captured measures what attackers have.
+func (w *World) Captured() (c Capture) {
+	var bad, all, steadyBad, steadyAll float64
+	for _, n := range w.nodes {
+		if !n.alive || n.raid != nil {
 			continue
 		}
-		sum += float64(bad[i])
-		of += float64(all[i])
-		worst = max(worst, float64(bad[i])/float64(all[i]))
+		list := n.Peers(w.k.Now())
+		var mine, steady float64
+		for i, e := range list {
+			if w.byID[e.Card.ID].raid == nil {
+				continue
+			}
+			mine++
+			if i < w.steady() {
+				steady++
+			}
+		}
+		bad, all = bad+mine, all+float64(len(list))
+		steadyBad, steadyAll = steadyBad+steady, steadyAll+float64(min(len(list), w.steady()))
+		c.Worst = max(c.Worst, mine/max(1, float64(len(list))))
 	}
-	return sum / max(of, 1), worst
+	c.Mean, c.Steady = bad/max(1, all), steadyBad/max(1, steadyAll)
+	return c
 }
+
+// steady is the size of a view's steady half.
+func (w *World) steady() int { return cmp.Or(w.cfg.View, gossip.DefaultView) / 2 }
 
 // Components returns into how many parts the graph of the live nodes' views
 // falls when an entry joins both ways, and how many nodes the largest set
@@ -173,7 +187,7 @@ func walk(from int32, edges [][]int32, seen []bool, done func(int32)) {
 }
 
 // Messages returns how many messages were sent, and their bytes on the wire
-// as far as every sixteenth message is like the others.
+// as far as one of sixty-four message is like the others.
 func (w *World) Messages() (count, bytes uint64) {
 	if w.sampled == 0 {
 		return 0, 0

@@ -40,7 +40,7 @@ const (
 	startup  = gossip.Period    // within which the first nodes start
 	rehome   = 10 * time.Second // until a node whose hub is gone has a link to another one
 	perHub   = 50               // nodes of a hub
-	wireEach = 16               // every so many messages one goes through the wire's encoding
+	wireEach = 64               // every so many messages one goes through the wire's encoding
 )
 
 // World is a session of gossiping nodes.
