@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -330,7 +331,7 @@ func (r *siteRun) close() {
 
 // cleanHost cleans one host and writes down what is gone.
 func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err error) {
-	if !r.site.Local() || !leftByItself(ctx, h.sessionDir(r.s.id)) {
+	if !r.site.Local() || !r.leftByItself(ctx, h.sessionDir(r.s.id)) {
 		if left, err = h.clean(ctx, r.s.id, "", leavePatience); err != nil || len(left) > 0 {
 			return left, err
 		}
@@ -348,14 +349,14 @@ func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err er
 // leftByItself waits for the agents on this machine to leave: their directory
 // goes with the last one. It is quicker than a script that looks. An agent signs
 // as soon as it starts: where none has, there is soon none to wait for.
-func leftByItself(ctx context.Context, dir string) bool {
+func (r *siteRun) leftByItself(ctx context.Context, dir string) bool {
 	ctx, cancel := context.WithTimeout(ctx, leavePatience)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
 	for {
-		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && !r.anyRuns(ctx) {
 			return true
 		}
 		if time.Since(began) > leavePatience/6 {
@@ -369,6 +370,22 @@ func leftByItself(ctx context.Context, dir string) bool {
 			return false
 		}
 	}
+}
+
+// anyRuns reports whether something that was submitted to the site still runs:
+// an agent lives for a moment after its directory is gone.
+func (r *siteRun) anyRuns(ctx context.Context) bool {
+	var ids []gat.JobID
+	for _, m := range r.s.run.Ledger.Open() {
+		if m.Site == r.site.Name && m.What.Job != "" {
+			ids = append(ids, gat.JobID(m.What.Job))
+		}
+	}
+	if len(ids) == 0 {
+		return false
+	}
+	list, err := r.gat.Status(ctx, ids...)
+	return err != nil || slices.ContainsFunc(list, func(s gat.JobStatus) bool { return s.State == gat.Queued || s.State == gat.Running })
 }
 
 func urlTexts(urls []*url.URL) []string {
