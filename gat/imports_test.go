@@ -38,6 +38,7 @@ var house = []struct{ pkg, imports string }{
 	{"overlay/gossip", "overlay/wire"},
 	{"overlay/gossip/gossipsim", "overlay/wire overlay/gossip overlay/sim"},
 	{"overlay/vivaldi", "overlay/wire"},
+	{"overlay/vivaldi/trial", "overlay/wire overlay/vivaldi"},
 	{"overlay/hub", "overlay/wire"},
 	{"overlay/flood", "overlay/wire overlay/vivaldi"},
 	{"overlay/sim", ""},
@@ -62,13 +63,13 @@ var house = []struct{ pkg, imports string }{
 
 	{"cmd/zorilla", "gat backends/all launcher/... pilot/... staging/... overlay/..."},
 	{"cmd/zorilla-pilot", "pilot"},
-	{"cmd/zorilla-sim", "overlay/sim overlay/gossip/gossipsim pilot/sim"},
+	{"cmd/zorilla-sim", "overlay/sim overlay/vivaldi/trial overlay/gossip/gossipsim pilot/sim"},
 	{"examples/...", "pilot/jel"},
 }
 
 // pure are the packages that only decide.
 var pure = []string{
-	"overlay/wire", "overlay/gossip", "overlay/vivaldi", "overlay/hub", "overlay/flood", "overlay/sim",
+	"overlay/wire", "overlay/gossip", "overlay/vivaldi", "overlay/vivaldi/trial", "overlay/hub", "overlay/flood", "overlay/sim",
 	"pilot/job", "pilot/pool", "pilot/core", "staging/swarm",
 }
 

@@ -51,7 +51,7 @@ func app(stdout, stderr io.Writer) *cli.App {
 				&cli.BoolFlag{Name: "log", Usage: "tell what happens, on standard error"},
 			},
 			Action: func(c *cli.Context) error { return run(c, stdout, stderr) },
-		}, gossipCommand(stdout)},
+		}, gossipCommand(stdout), coordinatesCommand(stdout)},
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {},
 	}

@@ -1,0 +1,286 @@
+package vivaldi
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Neighbour is a measured peer.
+type Neighbour struct {
+	ID  wire.NodeID
+	RTT time.Duration // as measured, filtered
+}
+
+// Hint is what one node tells another about a third. Durations travel, not dates.
+type Hint struct {
+	Peer Peer
+	Age  time.Duration // of the coordinate
+	RTT  time.Duration // as the teller measured it; 0 when it has not
+}
+
+// candidate is a peer that was heard of and not measured.
+type candidate struct {
+	id         wire.NodeID
+	coordinate wire.Coordinate
+	heard      time.Time // when the coordinate was true
+	bound      float32   // milliseconds that the way over a common acquaintance takes
+}
+
+// Best returns up to limit of the nearest measured peers, nearest first. Those
+// of the node's own site are nearer than any of them and not among them.
+func (n *Node) Best(limit int) []Neighbour {
+	order := n.nearest()
+	best := make([]Neighbour, 0, max(0, min(limit, len(order))))
+	for _, i := range order[:cap(best)] {
+		s := &n.samples[i]
+		best = append(best, Neighbour{s.id, time.Duration(s.rtt() * float64(time.Millisecond))})
+	}
+	return best
+}
+
+// nearest returns the indices of the samples, nearest first.
+func (n *Node) nearest() []int {
+	order := make([]int, len(n.samples))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(n.samples[a].rtt(), n.samples[b].rtt()) })
+	return order
+}
+
+// neighbourLimit is the round trip of the last of the neighbours, in milliseconds.
+func (n *Node) neighbourLimit() float64 {
+	var room [Remembered]float64
+	all := room[:0]
+	for i := range n.samples {
+		all = append(all, n.samples[i].rtt())
+	}
+	slices.Sort(all)
+	return all[min(Neighbours, len(all))-1]
+}
+
+// Next proposes whom to probe, within the budget: seldom a neighbour whose
+// measurement is old, else by turns a random peer of the view, which keeps the
+// coordinate true, and the candidate that should be nearest. View is whom the
+// caller knows, such as the view of its gossip; it may be empty. It reports
+// false when the budget is spent or there is nobody to probe.
+//
+// The caller then calls Observe, or [Node.Failed] when there is no answer.
+func (n *Node) Next(now time.Time, view []wire.NodeID) (wire.NodeID, bool) {
+	if now.Before(n.next) {
+		return wire.NodeID{}, false
+	}
+	id, ok := n.choose(now, view)
+	if ok {
+		n.next = now.Add(n.every)
+		n.probes++
+	}
+	return id, ok
+}
+
+func (n *Node) choose(now time.Time, view []wire.NodeID) (wire.NodeID, bool) {
+	if n.probes%16 == 15 {
+		if id, ok := n.oldNeighbour(now); ok {
+			return id, true
+		}
+	}
+	if len(n.samples) >= first && n.rand.IntN(exploreOf) >= explore {
+		if id, ok := n.nearestCandidate(); ok {
+			return id, true
+		}
+	}
+	for range 8 {
+		if len(view) == 0 {
+			break
+		}
+		if id := view[n.rand.IntN(len(view))]; id != n.id {
+			return id, true
+		}
+	}
+	if len(n.others) > 0 {
+		return n.others[n.rand.IntN(len(n.others))].id, true
+	}
+	if len(n.samples) > 0 {
+		return n.samples[n.rand.IntN(len(n.samples))].id, true
+	}
+	return wire.NodeID{}, false
+}
+
+// How probes are spent.
+const (
+	first     = 8 // samples before candidates are worth a probe
+	explore   = 4 // of exploreOf probes go to random peers
+	exploreOf = 10
+)
+
+// oldNeighbour returns the neighbour whose measurement is the oldest, and old.
+func (n *Node) oldNeighbour(now time.Time) (id wire.NodeID, ok bool) {
+	oldest := now.Add(-32 * n.every)
+	order := n.nearest()
+	for _, i := range order[:min(Neighbours, len(order))] {
+		if s := &n.samples[i]; s.measured.Before(oldest) {
+			id, ok, oldest = s.id, true, s.measured
+		}
+	}
+	return id, ok
+}
+
+func (n *Node) nearestCandidate() (id wire.NodeID, ok bool) {
+	best := math.Inf(1)
+	here := n.Coordinate()
+	for i := range n.others {
+		c := &n.others[i]
+		if d := c.distance(&here); d < best && !n.wasTried(c.id) {
+			id, ok, best = c.id, true, d
+		}
+	}
+	return id, ok
+}
+
+// distance is how far the candidate should be, in milliseconds.
+func (c *candidate) distance(here *wire.Coordinate) float64 {
+	return math.Min(distance(here, &c.coordinate), float64(c.bound))
+}
+
+// Hear takes what a peer tells of others, and of itself, in the order given.
+// What is not valid, and more than [MaxHints] hints, is left out.
+func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
+	via := 0.0 // round trip to the teller
+	if s := n.sample(from); s != nil {
+		via = s.rtt()
+	}
+	for _, h := range hints[:min(len(hints), MaxHints)] {
+		p := &h.Peer
+		if p.ID == n.id || h.Age < 0 || h.RTT < 0 || p.Coordinate.Validate() != nil || n.site != "" && n.site == p.Site {
+			continue
+		}
+		heard := now.Add(-h.Age)
+		if s := n.sample(p.ID); s != nil {
+			if heard.After(s.heard) {
+				s.coordinate, s.heard = p.Coordinate, heard
+			}
+			continue
+		}
+		c := candidate{p.ID, p.Coordinate, heard, float32(math.Inf(1))}
+		if via > 0 && h.RTT > 0 {
+			c.bound = float32(via + milliseconds(h.RTT))
+		}
+		n.consider(c)
+	}
+}
+
+// consider keeps a candidate: the table holds those that should be near, and
+// chance decides among the others.
+func (n *Node) consider(c candidate) {
+	if i := slices.IndexFunc(n.others, func(o candidate) bool { return o.id == c.id }); i >= 0 {
+		o := &n.others[i]
+		if c.heard.After(o.heard) {
+			o.coordinate, o.heard = c.coordinate, c.heard
+		}
+		o.bound = min(o.bound, c.bound)
+		return
+	}
+	if len(n.others) < Candidates {
+		n.others = append(n.others, c)
+		return
+	}
+	here := n.Coordinate()
+	victim, far := 0, -1.0
+	for range 3 {
+		i := n.rand.IntN(len(n.others))
+		d := n.others[i].distance(&here)
+		if n.wasTried(n.others[i].id) {
+			d += wire.MaxRTT
+		}
+		if d > far {
+			victim, far = i, d
+		}
+	}
+	n.others[victim] = c
+}
+
+// Hints returns what to tell a node that says to be at the given coordinate:
+// a quarter each of whom it should be near to and of the nearest neighbours,
+// the others at random.
+func (n *Node) Hints(now time.Time, to Peer) []Hint {
+	all := make([]Hint, 0, len(n.samples)+len(n.others))
+	for i := range n.samples {
+		s := &n.samples[i]
+		if s.id != to.ID {
+			all = append(all, Hint{Peer{ID: s.id, Coordinate: s.coordinate}, now.Sub(s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
+		}
+	}
+	for i := range n.others {
+		if c := &n.others[i]; c.id != to.ID {
+			all = append(all, Hint{Peer{ID: c.id, Coordinate: c.coordinate}, now.Sub(c.heard), 0})
+		}
+	}
+	n.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if len(all) <= MaxHints {
+		return all
+	}
+	// The front of the list is what is told.
+	front(all, MaxHints/4, func(h *Hint) float64 { return distance(&to.Coordinate, &h.Peer.Coordinate) })
+	front(all[MaxHints/4:], MaxHints/4, func(h *Hint) float64 {
+		if h.RTT == 0 {
+			return math.Inf(1)
+		}
+		return float64(h.RTT)
+	})
+	return slices.Clip(all[:MaxHints])
+}
+
+// front moves the k least hints to the front.
+func front(all []Hint, k int, key func(*Hint) float64) {
+	keys := make([]float64, len(all))
+	for i := range all {
+		keys[i] = key(&all[i])
+	}
+	for i := range min(k, len(all)) {
+		least := i
+		for j := i + 1; j < len(all); j++ {
+			if keys[j] < keys[least] {
+				least = j
+			}
+		}
+		all[i], all[least] = all[least], all[i]
+		keys[i], keys[least] = keys[least], keys[i]
+	}
+}
+
+// Failed says that a peer did not answer a probe: it is no candidate any more.
+// A measured peer stays until [Node.Forget], or until others take its place.
+func (n *Node) Failed(id wire.NodeID) {
+	n.dropCandidate(id)
+	n.markTried(id)
+}
+
+func (n *Node) dropCandidate(id wire.NodeID) {
+	if i := slices.IndexFunc(n.others, func(c candidate) bool { return c.id == id }); i >= 0 {
+		last := len(n.others) - 1
+		n.others[i] = n.others[last]
+		n.others = n.others[:last]
+	}
+}
+
+// The ring of those tried keeps a part of the identity: a mistake costs a probe.
+func mark(id wire.NodeID) uint32 { return binary.BigEndian.Uint32(id[:]) }
+
+func (n *Node) wasTried(id wire.NodeID) bool { return slices.Contains(n.tried, mark(id)) }
+
+func (n *Node) markTried(id wire.NodeID) {
+	if n.wasTried(id) {
+		return
+	}
+	if len(n.tried) < tried {
+		n.tried = append(n.tried, mark(id))
+		return
+	}
+	n.tried[n.at] = mark(id)
+	n.at = (n.at + 1) % tried
+}

@@ -1,0 +1,42 @@
+package wire
+
+// Limits of a coordinate. A round-trip time has at most MaxRTT milliseconds;
+// the space is only as large as such times need.
+const (
+	Dimensions  = 4    // of a coordinate's position
+	MaxPosition = 2000 // milliseconds from the origin, along each axis
+	MaxHeight   = 1000 // milliseconds
+	MaxRTT      = 3000 // milliseconds
+	MinError    = 0.01 // nobody is surer than this
+	MaxError    = 1.5  // a node that knows nothing yet
+)
+
+// Coordinate says where a node is in the space of round-trip times: two nodes
+// are as far apart as their positions, plus both heights. It is part of other
+// messages. The zero Coordinate is not valid: it stands for an unknown place.
+type Coordinate struct {
+	Position [Dimensions]float32 `cbor:"1,keyasint"` // milliseconds
+	Height   float32             `cbor:"2,keyasint"` // milliseconds that every path from the node has in common
+	Error    float32             `cbor:"3,keyasint"` // the node's own guess of its relative error
+}
+
+// Validate reports the first number that is not finite or out of its limits.
+func (c *Coordinate) Validate() error {
+	for _, x := range c.Position {
+		if !between(x, -MaxPosition, MaxPosition) {
+			return invalidf("coordinate at %g ms", x)
+		}
+	}
+	if !between(c.Height, 0, MaxHeight) {
+		return invalidf("coordinate with height %g ms", c.Height)
+	}
+	if !between(c.Error, MinError, MaxError) {
+		return invalidf("coordinate with error %g", c.Error)
+	}
+	return nil
+}
+
+// between is false for what is not a number.
+func between(x, low, high float32) bool {
+	return x >= low && x <= high
+}
