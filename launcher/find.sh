@@ -15,7 +15,10 @@ for parent in "$@"; do
 	if [ -d "$base/$dir" ]; then
 		echo "base $base"
 	else
-		rmdir "$base" 2>/dev/null # made just before it, and only if it is empty
+		# Made just before it: as we make it, and empty.
+		case $(ls -ldn "$base" 2>/dev/null) in
+		drwx------*) rmdir "$base" 2>/dev/null ;;
+		esac
 	fi
 done
 echo end
