@@ -153,6 +153,10 @@ func siteError(events []launcher.Event, site string) string {
 			if d.Site == site {
 				texts = append(texts, d.Text)
 			}
+		case launcher.WorkerChanged:
+			if d.Site == site && d.Reason != "" {
+				texts = append(texts, d.Reason)
+			}
 		}
 	}
 	return strings.Join(texts, "\n")
