@@ -60,18 +60,18 @@ func TestBalance(t *testing.T) {
 func TestHalfTheMessagesLost(t *testing.T) {
 	w := world(t, gossipsim.Config{Loss: 0.5})
 	w.Run(30)
-	for range 5 {
+	for range 3 {
 		w.Run(10)
 		wantConnected(t, w, 990)
 	}
-	wantBalanced(t, w, 20, 0, 160)
+	wantBalanced(t, w, 24, 0, 180)
 }
 
 // Four of five nodes can be reached through their hubs only.
 func TestHiddenNodes(t *testing.T) {
 	w := world(t, gossipsim.Config{Hidden: 0.8})
 	w.Run(30)
-	for range 4 {
+	for range 3 {
 		w.Run(10)
 		wantConnected(t, w, 990)
 	}
@@ -127,11 +127,11 @@ func TestJoin(t *testing.T) {
 // all attackers, and answers with such.
 func TestFlood(t *testing.T) {
 	w := world(t, gossipsim.Config{Attackers: 0.05, Attack: gossipsim.Flood})
-	w.Run(50)
+	w.Run(40)
 	c := w.Captured()
 	t.Logf("captured %+v, %+v", c, w.Stats())
-	if c.Mean > 0.45 || c.Steady > 0.2 {
-		t.Errorf("attackers have %+v of the views, want at most 0.45 and 0.2 of the steady halves", c)
+	if c.Mean > 0.45 || c.Steady > 0.25 {
+		t.Errorf("attackers have %+v of the views, want at most 0.45 and 0.25 of the steady halves", c)
 	}
 	wantConnected(t, w, 930)
 }
@@ -139,12 +139,12 @@ func TestFlood(t *testing.T) {
 // The same with entries of nodes that do not exist.
 func TestForge(t *testing.T) {
 	w := world(t, gossipsim.Config{Attackers: 0.05, Attack: gossipsim.Forge})
-	w.Run(30)
+	w.Run(25)
 	c := w.Captured()
 	s := w.Stats()
 	t.Logf("captured %+v, %+v", c, s)
-	if c.Mean > 0.35 {
-		t.Errorf("attackers have %+v of the views, want at most 0.35", c)
+	if c.Mean > 0.4 {
+		t.Errorf("attackers have %+v of the views, want at most 0.4", c)
 	}
 	if s.Forged == 0 || s.Forged > s.Verified/4 {
 		t.Errorf("%d of %d verifications are of forged cards, want some, and few", s.Forged, s.Verified)
