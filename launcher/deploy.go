@@ -3,14 +3,10 @@ package launcher
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +14,6 @@ import (
 	"github.com/zorilla-grid/zorilla/launcher/bundle"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
-	"github.com/zorilla-grid/zorilla/pilot"
 	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
@@ -27,56 +22,6 @@ const (
 	hubSocket   = "hub.sock"
 	pilotSocket = "pilot-%d.sock"
 )
-
-// deployLocal starts the pilots of this machine. They dial this node's own
-// socket; nothing is copied and nothing listens.
-func (r *siteRun) deployLocal(ctx context.Context) error {
-	r.state("starting")
-	h := &host{name: r.site.Name, gat: r.gat}
-	h.Host, _ = os.Hostname()
-	err := r.localScratch(h)
-	if err != nil {
-		return err
-	}
-	if h.binary, err = r.s.pilots.Local(h.sessionDir(r.s.id)); err != nil {
-		return err
-	}
-	if err := r.useTokens(ctx, h); err != nil {
-		return err
-	}
-	return r.startPilots(ctx, h, r.site.PilotCount())
-}
-
-// localScratch makes the session's directory on this machine.
-func (r *siteRun) localScratch(h *host) error {
-	candidates := []string{r.site.Scratch}
-	if r.site.Scratch == "" {
-		candidates = []string{os.TempDir(), "/var/tmp", "/dev/shm"}
-	}
-	var errs []error
-	for _, parent := range candidates {
-		base := filepath.Join(parent, pilot.BaseName(os.Getuid()))
-		h.Base = base
-		seq, err := r.record(KindDir, "", What{Path: h.sessionDir(r.s.id)})
-		if err != nil {
-			return err
-		}
-		if err := pilot.SafeDir(base); err != nil {
-			errs = append(errs, err)
-		} else if err := pilot.SafeDir(h.sessionDir(r.s.id)); err != nil {
-			errs = append(errs, err)
-		} else {
-			r.add(h)
-			return r.s.run.Ledger.Confirm(seq, nil)
-		}
-		if err := r.s.run.Ledger.Remove(seq, "could not be made"); err != nil {
-			return err
-		}
-	}
-	h.Base = ""
-	return &gat.Error{Class: gat.Permanent, Op: "find scratch", Site: r.site.Name, Err: errors.Join(errs...),
-		Hint: `name a directory of your own: scratch = "/path" in the sites file`}
-}
 
 // deployRemote logs in, brings the pilot binary, starts the hub and the pilots.
 func (r *siteRun) deployRemote(ctx context.Context) error {
@@ -142,8 +87,12 @@ func (r *siteRun) deployInner(ctx context.Context, head *host) error {
 // deployBehind brings up the pilots of one host behind the site's own.
 func (r *siteRun) deployBehind(ctx context.Context, head *host, name string, pilots int) error {
 	inner, err := r.gat.Inner(ctx, name, nil)
-	if errors.Is(err, gat.ErrForwarding) && !r.hubOf(head).IsZero() {
-		inner, err = r.gat.Inner(ctx, name, r.dialThrough(head))
+	if errors.Is(err, gat.ErrForwarding) {
+		dial := relayThrough(r.gat)
+		if !r.hubOf(head).IsZero() {
+			dial = r.dialThrough(head)
+		}
+		inner, err = r.gat.Inner(ctx, name, dial)
 	}
 	if err != nil {
 		return err
@@ -263,180 +212,4 @@ func newToken(role wire.Role, joins int) wire.Token {
 // admit lets this node's own signer admit by a token.
 func (s *session) admit(site string, t wire.Token) error {
 	return s.signer.AddToken(transport.Token{Name: t.Name, Secret: t.Secret, Role: t.Role, Site: site, Joins: int(t.Joins)})
-}
-
-// startHub starts the hub on a host and keeps a connection to it. With wait it
-// returns when the hub is part of the session.
-func (r *siteRun) startHub(ctx context.Context, h *host, wait bool) error {
-	t := newToken(wire.RoleHub, maxRestarts+1)
-	if err := r.s.admit(r.site.Name, t); err != nil {
-		return err
-	}
-	if err := r.startAgent(ctx, h, KindHub, pilot.Boot{Role: "hub", Socket: hubSocket, Nice: 19}, t); err != nil {
-		return err
-	}
-	up := make(chan error, 1)
-	r.wg.Go(func() { r.stayAttached(r.s.life, h, hubSocket, up) })
-	if !wait {
-		return nil
-	}
-	select {
-	case err := <-up:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// startPilots starts the pilots of a host.
-func (r *siteRun) startPilots(ctx context.Context, h *host, count int) error {
-	for range count {
-		if err := r.startPilot(ctx, h); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// startPilot starts one pilot. Without a hub to dial it waits on a socket of
-// its own to be called, over the login.
-func (r *siteRun) startPilot(ctx context.Context, h *host) error {
-	boot := pilot.Boot{Role: "pilot", Hubs: h.hubs, HangUp: r.site.Local()}
-	r.mu.Lock()
-	number := h.pilots
-	h.pilots++
-	r.mu.Unlock()
-	token := h.token
-	if len(h.hubs) == 0 {
-		t := newToken(wire.RolePilot, 1)
-		token = &t
-		if err := r.s.admit(r.site.Name, t); err != nil {
-			return err
-		}
-	}
-	if !r.site.Local() && h.behind == "" || len(h.hubs) == 0 {
-		boot.Socket = fmt.Sprintf(pilotSocket, number)
-	}
-	if err := r.startAgent(ctx, h, KindPilot, boot, *token); err != nil {
-		return err
-	}
-	r.change(func(c *SiteChanged) { c.Submitted++ })
-	if len(h.hubs) == 0 {
-		r.wg.Go(func() { r.stayAttached(r.s.life, h, boot.Socket, make(chan error, 1)) })
-	}
-	return nil
-}
-
-// startAgent starts a hub or a pilot on a host and watches over it.
-func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot.Boot, t wire.Token) error {
-	site := r.site
-	boot.Session, boot.Site = r.s.id, site.Name
-	boot.Pin = r.s.authority.Pin().String()
-	boot.Token, boot.Secret = t.Name, hex.EncodeToString(t.Secret)
-	boot.Base, boot.Name = h.Base, h.Host
-	boot.Slots, boot.Cores, boot.Memory, boot.Disk = site.Slots, site.Cores, site.Memory, site.Disk
-	boot.Lease = pilot.Duration(r.s.leaseOf(site))
-	boot.Walltime = pilot.Duration(site.Walltime) // no Idle: a session of one job ends with it
-	data, err := boot.Encode()
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	h.agents++
-	complaints := path.Join(h.sessionDir(r.s.id), fmt.Sprintf("stderr-%d", h.agents))
-	r.mu.Unlock()
-	seq, err := r.record(kind, h.behind, What{Path: h.sessionDir(r.s.id)})
-	if err != nil {
-		return err
-	}
-	argv := []string{h.binary, "agent", string(r.s.id), "-"}
-	if len(site.Setup) > 0 {
-		argv = append([]string{"/bin/sh", "-c", setupScript(site.Setup), "zorilla-setup"}, argv...)
-	}
-	ids, err := h.gat.Submit(ctx, gat.JobSpec{
-		Name:   "zorilla-" + string(r.s.id),
-		Argv:   argv,
-		Stdin:  data,
-		Stderr: complaints,
-	})
-	if err != nil {
-		return err
-	}
-	if err := r.s.run.Ledger.Confirm(seq, func(w *What) { w.Job = string(ids[0]) }); err != nil {
-		return err
-	}
-	r.wg.Go(func() { r.watch(r.s.life, h, kind, ids[0], complaints) })
-	return nil
-}
-
-// setupScript runs the user's lines and then, in the same shell, the agent, which
-// inherits what they set. The first line that fails is the end: a pilot without
-// what it was to find would fail every worker. The lines do not get to read
-// the agent's boot record.
-func setupScript(lines []string) string {
-	return `trap 'echo "a line of setup failed with status $?" >&2' 0
-set -e
-exec 9<&0 </dev/null
-` + strings.Join(lines, "\n") + `
-exec <&9 9<&-
-set +e
-trap - 0
-exec "$@"
-`
-}
-
-func (s *session) leaseOf(site *Site) time.Duration {
-	if site.Lease > 0 {
-		return site.Lease
-	}
-	return s.lease()
-}
-
-// watch waits for the end of an agent that should not end, or that never joins,
-// and says why.
-func (r *siteRun) watch(ctx context.Context, h *host, kind Kind, id gat.JobID, complaints string) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	late := time.AfterFunc(joinPatience, func() {
-		if kind == KindPilot && r.outstanding() {
-			r.gaveUpOn(fmt.Errorf("site %s: a pilot on %s was started and did not join within %v%s", r.site.Name, h.Host, joinPatience, r.said(ctx, h, complaints)))
-		}
-	})
-	defer late.Stop()
-	for status, err := range h.gat.Watch(ctx, id) {
-		if err != nil || !status.State.Final() {
-			continue
-		}
-		if kind == KindHub && !r.ending() {
-			if text := r.said(ctx, h, complaints); text != "" {
-				r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s ended%s", h.Host, text)})
-			}
-		}
-		if kind == KindPilot && r.outstanding() && late.Stop() {
-			r.gaveUpOn(fmt.Errorf("site %s: a pilot on %s ended before it joined%s", r.site.Name, h.Host, r.said(ctx, h, complaints)))
-		}
-	}
-}
-
-// outstanding reports whether some pilot of the site has not joined yet.
-func (r *siteRun) outstanding() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return !r.finishing && r.status.Submitted > r.joined+r.gaveUp
-}
-
-// said returns what an agent complained of, or what else may have ended it, with
-// a colon before it.
-func (r *siteRun) said(ctx context.Context, h *host, file string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	var b strings.Builder
-	if err := h.gat.Get(ctx, file, &b, 4096); err == nil && strings.TrimSpace(b.String()) != "" {
-		return ": " + strings.TrimSpace(b.String())
-	}
-	// Where the disk is full the complaint found no room either.
-	if free, err := h.free(ctx); err == nil && free < minFree {
-		return fmt.Sprintf(": no space left on device: %s has %d KiB free (%s)", h.Base, free>>10, scratchHint)
-	}
-	return ""
 }

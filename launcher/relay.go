@@ -13,8 +13,8 @@ import (
 //go:embed relay.sh
 var relayScript string
 
-// relayThrough opens connections from a host by a command run there: for a clean-up behind
-// a host that forbids forwarding, when no hub of the session can be asked any more.
+// relayThrough opens connections from a host by a command run there: to hosts
+// behind one that forbids forwarding, where there is no hub that could be asked.
 func relayThrough(site *gat.Site) gat.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)

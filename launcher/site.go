@@ -331,7 +331,13 @@ func (r *siteRun) close() {
 
 // cleanHost cleans one host and writes down what is gone.
 func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err error) {
-	if !r.site.Local() || !r.leftByItself(ctx, h.sessionDir(r.s.id)) {
+	if ids := r.submitted(h); len(r.site.Setup) > 0 && len(ids) > 0 {
+		// Setup lines may still run, and there is no agent yet that would leave by itself.
+		if err := h.gat.Cancel(ctx, ids...); err != nil {
+			return nil, err
+		}
+	}
+	if !r.site.Local() || !r.leftByItself(ctx, h) {
 		if left, err = h.clean(ctx, r.s.id, "", leavePatience); err != nil || len(left) > 0 {
 			return left, err
 		}
@@ -349,14 +355,15 @@ func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err er
 // leftByItself waits for the agents on this machine to leave: their directory
 // goes with the last one. It is quicker than a script that looks. An agent signs
 // as soon as it starts: where none has, there is soon none to wait for.
-func (r *siteRun) leftByItself(ctx context.Context, dir string) bool {
+func (r *siteRun) leftByItself(ctx context.Context, h *host) bool {
+	dir := h.sessionDir(r.s.id)
 	ctx, cancel := context.WithTimeout(ctx, leavePatience)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	began := time.Now()
 	for {
-		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && !r.anyRuns(ctx) {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && !r.anyRuns(ctx, h) {
 			return true
 		}
 		if time.Since(began) > leavePatience/6 {
@@ -372,20 +379,25 @@ func (r *siteRun) leftByItself(ctx context.Context, dir string) bool {
 	}
 }
 
-// anyRuns reports whether something that was submitted to the site still runs:
+// anyRuns reports whether something that was started on a host still runs:
 // an agent lives for a moment after its directory is gone.
-func (r *siteRun) anyRuns(ctx context.Context) bool {
-	var ids []gat.JobID
-	for _, m := range r.s.run.Ledger.Open() {
-		if m.Site == r.site.Name && m.What.Job != "" {
-			ids = append(ids, gat.JobID(m.What.Job))
-		}
-	}
+func (r *siteRun) anyRuns(ctx context.Context, h *host) bool {
+	ids := r.submitted(h)
 	if len(ids) == 0 {
 		return false
 	}
-	list, err := r.gat.Status(ctx, ids...)
+	list, err := h.gat.Status(ctx, ids...)
 	return err != nil || slices.ContainsFunc(list, func(s gat.JobStatus) bool { return s.State == gat.Queued || s.State == gat.Running })
+}
+
+// submitted lists what was started on a host, as the ledger has it.
+func (r *siteRun) submitted(h *host) (ids []gat.JobID) {
+	for _, m := range r.s.run.Ledger.Open() {
+		if m.Site == r.site.Name && m.Host == h.behind && m.What.Job != "" {
+			ids = append(ids, gat.JobID(m.What.Job))
+		}
+	}
+	return ids
 }
 
 func urlTexts(urls []*url.URL) []string {

@@ -204,3 +204,18 @@ func TestManySites(t *testing.T) {
 	}
 	farm.NoLeftovers(t)
 }
+
+// TestInnerWithoutHub reaches a host behind one that runs no hub and forbids
+// forwarding: what is left is a command there that passes bytes on.
+func TestInnerWithoutHub(t *testing.T) {
+	testbed.Require(t)
+	farm := testbed.Shared(t)
+	b := newBench(t, farm)
+	r, _ := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: 1},
+		fmt.Sprintf("[site.closed]\nurl = %q\nhosts = [\"inner3\"]\nslots = 1\nhub = \"none\"\n", b.url(farm.NoForward)), nil)
+	wantOK(t, r)
+	if got := b.stdout(r, 0); got != "inner3\n" {
+		t.Errorf("the worker printed %q", got)
+	}
+	farm.NoLeftovers(t)
+}
