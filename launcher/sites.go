@@ -37,7 +37,6 @@ type Site struct {
 
 	Walltime time.Duration // pilots leave before they are this old; 0 means never
 	Lease    time.Duration // life without a sign of life from us; 0 means Options.Lease
-	Idle     time.Duration // life of a pilot without a job; 0 means none
 
 	Scratch string        // directory for all we make there; empty means the site's $TMPDIR or /tmp
 	Keep    bool          // leave the pilot binary, and only that, for the next run; a run without Keep leaves one that is there

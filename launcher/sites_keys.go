@@ -22,7 +22,6 @@ var siteKeys = map[string]func(f *siteField, s *Site){
 	"disk":     func(f *siteField, s *Site) { s.Disk = f.size() },
 	"walltime": func(f *siteField, s *Site) { s.Walltime = f.time(time.Minute) },
 	"lease":    func(f *siteField, s *Site) { s.Lease = f.time(MinLease) },
-	"idle":     func(f *siteField, s *Site) { s.Idle = f.time(0) },
 	"after":    func(f *siteField, s *Site) { s.After = f.time(0) },
 	"scratch":  func(f *siteField, s *Site) { s.Scratch = f.absolute() },
 	"keep":     func(f *siteField, s *Site) { s.Keep = f.boolean() },
@@ -33,9 +32,11 @@ var siteKeys = map[string]func(f *siteField, s *Site){
 // ownKeys make no sense for all sites at once.
 var ownKeys = []string{"url", "urls", "hosts"}
 
-// foreignKeys are keys of sites that this version cannot reach; they are
-// refused rather than ignored, because each of them is a promise.
+// foreignKeys are keys of sites that this version cannot reach, or of sessions
+// it cannot have; they are refused rather than ignored, because each of them
+// is a promise.
 var foreignKeys = map[string]string{
+	"idle":           "is for sessions that outlive a job; the pilots of a run leave with its job",
 	"queue":          "is for sites with a queueing system; local: and ssh:// sites have no queue",
 	"account":        "is for sites with a queueing system; local: and ssh:// sites have no accounting",
 	"native":         "is for sites with a queueing system; local: and ssh:// sites have no scheduler to pass it to",

@@ -56,7 +56,6 @@ func (e *FileError) Error() string {
 //	memory = "16GB"
 //	disk = "100GB"
 //	walltime = "1h30m"                  # a pilot leaves before it is this old
-//	idle = "5m"                         # how long it stays without a job
 //	after = "2m"                        # use the site only if the job is short for this long
 //	scratch = "/scratch/me"             # where everything of ours is, there
 //	keep = true                         # leave the pilot binary for the next run

@@ -40,7 +40,6 @@ cores = 8
 memory = "16GB"
 disk = "1.5TiB"
 walltime = "1h30m"
-idle = "0s"
 after = "2m"
 scratch = "/scratch/me/"
 keep = true
@@ -76,7 +75,7 @@ url = "local:"
 		{
 			Name: "here", URLs: []*url.URL{parse("local:")},
 			Lease: 5 * time.Minute, Setup: []string{"module load java"},
-			File: "sites.toml", Line: 23,
+			File: "sites.toml", Line: 22,
 		},
 	}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b *url.URL) bool { return a.String() == b.String() })); d != "" {
