@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -105,7 +106,8 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 		}
 		return fail(problem(class, "", fmt.Errorf("no working directory %s: %s", dir, lastLine(text))))
 	}
-	p.pid, _ = strconv.Atoi(out.word)
+	pid, _ := strconv.Atoi(out.word)
+	p.pid.Store(int64(pid))
 	l.proven.Store(true)
 	return p, nil
 }
@@ -159,7 +161,7 @@ func lastLine(text []byte) string {
 type process struct {
 	l       *login
 	s       *session
-	pid     int
+	pid     atomic.Int64
 	unwatch func() bool
 
 	stdout, stderr io.Reader
@@ -326,8 +328,8 @@ func (p *process) end(cause error) {
 			defer timer.Stop()
 			select {
 			case ok := <-killed:
-				if !ok && p.pid > 1 {
-					p.l.kill(p.pid)
+				if pid := int(p.pid.Load()); !ok && pid > 1 {
+					p.l.kill(pid)
 				}
 			case <-timer.C:
 			case <-p.l.done:
