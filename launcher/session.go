@@ -90,7 +90,7 @@ func newSession(j Job, opts Options) *session {
 	return s
 }
 
-// run runs the job and leaves nothing behind.
+// main runs the job and leaves nothing behind.
 func (s *session) main(ctx context.Context, stop Stopper) Result {
 	if err := s.check(); err != nil {
 		return s.refuse(OutcomeUsage, ExitUsage, err)
