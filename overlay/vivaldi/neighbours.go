@@ -27,8 +27,8 @@ type Hint struct {
 type candidate struct {
 	id         wire.NodeID
 	coordinate wire.Coordinate
-	heard      time.Time // when the coordinate was true
-	bound      float32   // milliseconds that the way over a common acquaintance takes
+	heard      tick    // when the coordinate was true
+	bound      float32 // milliseconds that the way over a common acquaintance takes
 }
 
 // Best returns up to limit of the nearest measured peers, nearest first. Those
@@ -113,18 +113,18 @@ func (n *Node) choose(now time.Time, view []wire.NodeID) (wire.NodeID, bool) {
 
 // How probes are spent.
 const (
-	first     = 8 // samples before candidates are worth a probe
+	first     = 6 // samples before candidates are worth a probe
 	explore   = 4 // of exploreOf probes go to random peers
 	exploreOf = 10
 )
 
 // oldNeighbour returns the neighbour whose measurement is the oldest, and old.
 func (n *Node) oldNeighbour(now time.Time) (id wire.NodeID, ok bool) {
-	oldest := now.Add(-32 * n.every)
+	oldest := 32 * n.every
 	order := n.nearest()
 	for _, i := range order[:min(Neighbours, len(order))] {
-		if s := &n.samples[i]; s.measured.Before(oldest) {
-			id, ok, oldest = s.id, true, s.measured
+		if age := n.age(now, n.samples[i].measured); age > oldest {
+			id, ok, oldest = n.samples[i].id, true, age
 		}
 	}
 	return id, ok
@@ -132,7 +132,7 @@ func (n *Node) oldNeighbour(now time.Time) (id wire.NodeID, ok bool) {
 
 func (n *Node) nearestCandidate() (id wire.NodeID, ok bool) {
 	best := math.Inf(1)
-	here := n.Coordinate()
+	here := n.here()
 	for i := range n.others {
 		c := &n.others[i]
 		if d := c.distance(&here); d < best && !n.wasTried(c.id) {
@@ -142,14 +142,18 @@ func (n *Node) nearestCandidate() (id wire.NodeID, ok bool) {
 	return id, ok
 }
 
-// distance is how far the candidate should be, in milliseconds.
+// distance is how near the candidate may be, in milliseconds. The heights do
+// not count: those of two nodes in one spot say nothing about the path between
+// them, and a candidate that is farther than hoped costs one probe.
 func (c *candidate) distance(here *wire.Coordinate) float64 {
-	return math.Min(distance(here, &c.coordinate), float64(c.bound))
+	flat := distance(here, &c.coordinate) - float64(here.Height) - float64(c.coordinate.Height)
+	return math.Min(flat, float64(c.bound))
 }
 
 // Hear takes what a peer tells of others, and of itself, in the order given.
 // What is not valid, and more than [MaxHints] hints, is left out.
 func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
+	n.tick(now)
 	via := 0.0 // round trip to the teller
 	if s := n.sample(from); s != nil {
 		via = s.rtt()
@@ -159,9 +163,9 @@ func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
 		if p.ID == n.id || h.Age < 0 || h.RTT < 0 || p.Coordinate.Validate() != nil || n.site != "" && n.site == p.Site {
 			continue
 		}
-		heard := now.Add(-h.Age)
+		heard := n.tick(now.Add(-h.Age))
 		if s := n.sample(p.ID); s != nil {
-			if heard.After(s.heard) {
+			if heard > s.heard {
 				s.coordinate, s.heard = p.Coordinate, heard
 			}
 			continue
@@ -179,7 +183,7 @@ func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
 func (n *Node) consider(c candidate) {
 	if i := slices.IndexFunc(n.others, func(o candidate) bool { return o.id == c.id }); i >= 0 {
 		o := &n.others[i]
-		if c.heard.After(o.heard) {
+		if c.heard > o.heard {
 			o.coordinate, o.heard = c.coordinate, c.heard
 		}
 		o.bound = min(o.bound, c.bound)
@@ -189,7 +193,7 @@ func (n *Node) consider(c candidate) {
 		n.others = append(n.others, c)
 		return
 	}
-	here := n.Coordinate()
+	here := n.here()
 	victim, far := 0, -1.0
 	for range 3 {
 		i := n.rand.IntN(len(n.others))
@@ -212,12 +216,12 @@ func (n *Node) Hints(now time.Time, to Peer) []Hint {
 	for i := range n.samples {
 		s := &n.samples[i]
 		if s.id != to.ID {
-			all = append(all, Hint{Peer{ID: s.id, Coordinate: s.coordinate}, now.Sub(s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
+			all = append(all, Hint{Peer{ID: s.id, Coordinate: s.coordinate}, n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
 		}
 	}
 	for i := range n.others {
 		if c := &n.others[i]; c.id != to.ID {
-			all = append(all, Hint{Peer{ID: c.id, Coordinate: c.coordinate}, now.Sub(c.heard), 0})
+			all = append(all, Hint{Peer{ID: c.id, Coordinate: c.coordinate}, n.age(now, c.heard), 0})
 		}
 	}
 	n.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

@@ -1,6 +1,7 @@
 package vivaldi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -46,8 +47,10 @@ type Node struct {
 	every time.Duration
 	rand  *rand.Rand
 
+	began   time.Time // of ticks
 	self    place
-	path    float64 // milliseconds moved, ever
+	said    wire.Coordinate // what others are told; follows self when that has moved
+	version uint16          // of said
 	samples []sample
 	others  []candidate
 	tried   []uint32 // a ring
@@ -66,11 +69,30 @@ type place struct {
 type sample struct {
 	id         wire.NodeID
 	coordinate wire.Coordinate
-	heard      time.Time // when the coordinate was true
-	measured   time.Time // when the node last measured the peer
-	window     [3]float32
-	told       float32 // value of path when the peer was last told where we are
-	n          uint8   // values in window
+	window     [3]float32 // milliseconds, the latest first
+	heard      tick       // when the coordinate was true
+	measured   tick       // when the node last measured the peer
+	told       uint16     // version of our coordinate that the peer has heard
+	n          uint8      // values in window
+}
+
+// tick is time since the node's first observation, in hundredths of a second:
+// half the size of a [time.Duration], and enough for 497 days.
+type tick uint32
+
+const tickLength = 10 * time.Millisecond
+
+// tick returns the tick of a time; what was before the first is the first.
+func (n *Node) tick(t time.Time) tick {
+	if n.began.IsZero() {
+		n.began = t
+	}
+	return tick(min(max(0, t.Sub(n.began)/tickLength), math.MaxUint32))
+}
+
+// age returns how long ago a tick was.
+func (n *Node) age(now time.Time, t tick) time.Duration {
+	return max(0, now.Sub(n.began)-time.Duration(t)*tickLength)
 }
 
 // New returns a node that knows nobody. It refuses a start that is not valid.
@@ -92,11 +114,35 @@ func New(o Options) (*Node, error) {
 		}
 		n.self.height = float64(o.Start.Height)
 	}
+	n.said = n.here()
 	return n, nil
 }
 
-// Coordinate returns where the node is. It is always valid.
-func (n *Node) Coordinate() wire.Coordinate {
+// Coordinate returns where the node is, to within [Settled]. It is always
+// valid, and changes only when the node has moved by more than that or is much
+// surer or less sure than it was.
+func (n *Node) Coordinate() wire.Coordinate { return n.said }
+
+// Settled is how far a node moves without saying so, in milliseconds.
+const Settled = 2.0
+
+// say publishes where the node is, when it is worth it.
+func (n *Node) say() {
+	c := n.here()
+	sum := 0.0
+	for k := range c.Position {
+		d := float64(c.Position[k] - n.said.Position[k])
+		sum += d * d
+	}
+	moved := math.Sqrt(sum) + math.Abs(float64(c.Height-n.said.Height))
+	if r := c.Error / n.said.Error; moved > Settled || r < 0.75 || r > 1.5 {
+		n.said = c
+		n.version++
+	}
+}
+
+// here is the node's place as a coordinate.
+func (n *Node) here() wire.Coordinate {
 	c := wire.Coordinate{Height: float32(n.self.height), Error: float32(n.self.error)}
 	for k, x := range n.self.x {
 		c.Position[k] = float32(x)
@@ -124,10 +170,11 @@ func (n *Node) Observe(now time.Time, p Peer, rtt time.Duration) error {
 		return nil
 	}
 	s := n.remember(p.ID)
-	s.coordinate, s.heard, s.measured = p.Coordinate, now, now
-	s.told = float32(n.path)
+	s.coordinate, s.heard, s.measured = p.Coordinate, n.tick(now), n.tick(now)
+	s.told = n.version // it came with the probe
 	s.add(float32(milliseconds(rtt)))
 	n.settle(now)
+	n.say()
 	return nil
 }
 
@@ -153,7 +200,7 @@ func (n *Node) remember(id wire.NodeID) *sample {
 			continue
 		}
 		if victim >= 0 {
-			if n.samples[i].measured.Before(n.samples[victim].measured) {
+			if n.samples[i].measured < n.samples[victim].measured {
 				victim = i
 			}
 			break
@@ -181,41 +228,27 @@ func (n *Node) Forget(id wire.NodeID) {
 }
 
 // Tell returns up to limit peers that remember the node where it no longer is,
-// and takes them as told. The caller sends them the node's coordinate. A node
-// that has settled has nothing to tell.
+// those who have heard the least of it first, and takes them as told. The
+// caller sends them the node's coordinate. A node that has settled has little
+// to tell.
 func (n *Node) Tell(limit int) []wire.NodeID {
-	type stale struct {
-		i    int
-		much float64 // of the distance to the peer
-	}
-	var all []stale
+	var behind []int
 	for i := range n.samples {
-		s := &n.samples[i]
-		if much := (n.path - float64(s.told)) / (s.rtt() + 1); much > worthTelling {
-			all = append(all, stale{i, much})
+		if n.samples[i].told != n.version {
+			behind = append(behind, i)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b stale) int {
-		switch {
-		case a.much > b.much:
-			return -1
-		case a.much < b.much:
-			return 1
-		}
-		return 0
+	slices.SortStableFunc(behind, func(a, b int) int {
+		return cmp.Compare(n.version-n.samples[b].told, n.version-n.samples[a].told)
 	})
-	all = all[:min(len(all), max(limit, 0))]
-	ids := make([]wire.NodeID, len(all))
-	for i, s := range all {
-		n.samples[s.i].told = float32(n.path)
-		ids[i] = n.samples[s.i].id
+	behind = behind[:min(len(behind), max(limit, 0))]
+	ids := make([]wire.NodeID, len(behind))
+	for k, i := range behind {
+		n.samples[i].told = n.version
+		ids[k] = n.samples[i].id
 	}
 	return ids
 }
-
-// worthTelling is the part of the distance to a peer that a node may move
-// without telling it.
-const worthTelling = 0.05
 
 // add puts a measurement into the latency filter, in milliseconds.
 func (s *sample) add(rtt float32) {

@@ -10,9 +10,9 @@ import (
 
 // How a node finds its place.
 const (
-	steps      = 4                   // of Gauss and Newton at each observation
+	steps      = 8                   // of Gauss and Newton at each observation
 	stride     = 0.5                 // part of each step that is made: peers move at the same time
-	damping    = 0.5                 // weight of staying, beside the samples' weight together
+	damping    = 1.0                 // weight of staying, beside the samples' weight together
 	surest     = 0.05                // added to the claimed errors of peers
 	outlier    = 0.05                // relative residual from which a sample counts little, at best
 	reach      = 250.0               // milliseconds that one observation moves a node with error 1, at most
@@ -53,9 +53,7 @@ func (n *Node) bound(before *place) {
 			n.self.x[k] = before.x[k] + f*(n.self.x[k]-before.x[k])
 		}
 		n.self.height = before.height + f*(n.self.height-before.height)
-		moved = limit
 	}
-	n.path += moved
 	// Gravity keeps the space as a whole from drifting away.
 	square := 0.0
 	for _, x := range n.self.x {
@@ -71,7 +69,7 @@ func (n *Node) bound(before *place) {
 func (n *Node) residual() float64 {
 	var room [Remembered]float64
 	all := room[:0]
-	here := n.Coordinate()
+	here := n.here()
 	for i := range n.samples {
 		s := &n.samples[i]
 		all = append(all, math.Abs(distance(&here, &s.coordinate)-s.rtt())/s.rtt())
@@ -95,9 +93,7 @@ func (n *Node) step(now time.Time, sigma float64) {
 		off := rtt - (d + n.self.height + float64(s.coordinate.Height))
 		e := off / rtt / sigma
 		w := 1 / ((rtt + minRTT) * (rtt + minRTT) * (1 + e*e) * (float64(s.coordinate.Error) + surest))
-		if age := now.Sub(s.measured); age > 0 {
-			w *= math.Exp2(-float64(age) / float64(halfLife))
-		}
+		w *= math.Exp2(-float64(n.age(now, s.measured)) / float64(halfLife))
 		total += w
 		for k := range unknowns {
 			for l := range unknowns {
