@@ -12,6 +12,9 @@ import (
 
 func world(t *testing.T, cfg gossipsim.Config) *gossipsim.World {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("simulates a thousand nodes")
+	}
 	t.Parallel()
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 1000
