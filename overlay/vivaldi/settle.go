@@ -10,34 +10,47 @@ import (
 
 // How a node finds its place.
 const (
-	steps      = 8                   // of Gauss and Newton at each observation
-	stride     = 0.5                 // part of each step that is made: peers move at the same time
-	damping    = 1.0                 // weight of staying, beside the samples' weight together
-	surest     = 0.05                // added to the claimed errors of peers
-	outlier    = 0.05                // relative residual from which a sample counts little, at best
-	reach      = 250.0               // milliseconds that one observation moves a node with error 1, at most
-	halfLife   = 90 * Every          // of a sample's weight
-	minHeight  = 0.01                // milliseconds
-	minRTT     = 1.0                 // milliseconds added to round trips in weights, against noise nearby
-	minDefault = 0.02                // least error of one's own
-	unknowns   = wire.Dimensions + 1 // the position and the height
+	steps     = 8                   // of Gauss and Newton at each observation
+	stride    = 0.5                 // part of each step that is made: peers move at the same time
+	damping   = 1.0                 // weight of staying, beside the samples' weight together
+	surest    = 0.05                // added to the claimed errors of peers
+	outlier   = 0.05                // relative residual from which a sample counts little, at best
+	reach     = 250.0               // milliseconds that one observation moves a node with error 1, at most
+	halfLife  = 90 * Every          // of a sample's weight
+	minHeight = 0.01                // milliseconds
+	minRTT    = 1.0                 // milliseconds added to round trips in weights, against noise nearby
+	minError  = 0.02                // least error of one's own
+	unknowns  = wire.Dimensions + 1 // the position and the height
 )
+
+// pull is what a sample is while the node settles.
+type pull struct {
+	rtt    float64 // milliseconds
+	weight float64 // before it is known how well it fits
+}
 
 // settle moves the node to where the remembered samples want it: damped
 // Gauss-Newton steps on the relative residuals with Cauchy's weights, so that
 // paths that fit no space, and liars, count for little.
 func (n *Node) settle(now time.Time) {
 	before := n.self
+	var room [Remembered]pull
+	pulls := room[:len(n.samples)]
+	for i := range n.samples {
+		s := &n.samples[i]
+		rtt := s.rtt()
+		pulls[i] = pull{rtt, math.Exp2(-float64(n.age(now, s.measured))/float64(halfLife)) /
+			((rtt + minRTT) * (rtt + minRTT) * (float64(s.coordinate.Error) + surest))}
+	}
 	for range steps {
-		sigma := math.Max(outlier, 1.5*n.residual())
-		n.step(now, sigma)
+		n.step(pulls, math.Max(outlier, 1.5*n.residual()))
 	}
 	n.bound(&before)
 	e := n.residual()
 	if few := wire.MaxError / float64(1+len(n.samples)); e < few && len(n.samples) < 2*wire.Dimensions {
 		e = few
 	}
-	n.self.error = clamp(e, minDefault, wire.MaxError)
+	n.self.error = clamp(e, minError, wire.MaxError)
 }
 
 // bound limits how far an observation moves the node, and where to.
@@ -59,9 +72,9 @@ func (n *Node) bound(before *place) {
 	for _, x := range n.self.x {
 		square += x * x
 	}
-	pull := 1 - 0.01*math.Min(1, square/(wire.MaxPosition*wire.MaxPosition))
+	gravity := 1 - 0.01*math.Min(1, square/(wire.MaxPosition*wire.MaxPosition))
 	for k, x := range n.self.x {
-		n.self.x[k] = clamp(x*pull, -wire.MaxPosition, wire.MaxPosition)
+		n.self.x[k] = clamp(x*gravity, -wire.MaxPosition, wire.MaxPosition)
 	}
 }
 
@@ -82,21 +95,20 @@ func (n *Node) residual() float64 {
 }
 
 // step makes one step with the given width of the weights.
-func (n *Node) step(now time.Time, sigma float64) {
+func (n *Node) step(pulls []pull, sigma float64) {
 	var a [unknowns][unknowns]float64
 	var b [unknowns]float64
 	total := 0.0
 	for i := range n.samples {
 		s := &n.samples[i]
 		u, d := n.direction(s)
-		rtt := s.rtt()
-		off := rtt - (d + n.self.height + float64(s.coordinate.Height))
-		e := off / rtt / sigma
-		w := 1 / ((rtt + minRTT) * (rtt + minRTT) * (1 + e*e) * (float64(s.coordinate.Error) + surest))
-		w *= math.Exp2(-float64(n.age(now, s.measured)) / float64(halfLife))
+		p := &pulls[i]
+		off := p.rtt - (d + n.self.height + float64(s.coordinate.Height))
+		e := off / p.rtt / sigma
+		w := p.weight / (1 + e*e)
 		total += w
 		for k := range unknowns {
-			for l := range unknowns {
+			for l := k; l < unknowns; l++ {
 				a[k][l] += w * u[k] * u[l]
 			}
 			b[k] += w * u[k] * off
@@ -106,6 +118,9 @@ func (n *Node) step(now time.Time, sigma float64) {
 		return
 	}
 	for k := range unknowns {
+		for l := range k {
+			a[k][l] = a[l][k]
+		}
 		a[k][k] += damping * total / unknowns
 	}
 	move := solve(&a, &b)
