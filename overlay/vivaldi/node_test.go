@@ -32,7 +32,7 @@ func node(t testing.TB, o vivaldi.Options) *vivaldi.Node {
 }
 
 func at(x float32) wire.Coordinate {
-	return wire.Coordinate{Position: [wire.Dimensions]float32{x}, Height: 0.5, Error: 0.1}
+	return wire.Coordinate{Position: wire.Position{x}, Height: 0.5, Error: 0.1}
 }
 
 func observe(t testing.TB, n *vivaldi.Node, now time.Time, i int, c wire.Coordinate, rtt time.Duration) {
@@ -92,9 +92,9 @@ func TestPoison(t *testing.T) {
 		c   wire.Coordinate
 		rtt time.Duration
 	}{
-		{wire.Coordinate{Position: [wire.Dimensions]float32{2000, 2000, 2000, 2000}, Error: wire.MinError}, time.Microsecond},
+		{wire.Coordinate{Position: wire.Position{2000, 2000, 2000, 2000}, Error: wire.MinError}, time.Microsecond},
 		{wire.Coordinate{Height: wire.MaxHeight, Error: wire.MinError}, 3 * time.Second},
-		{wire.Coordinate{Position: [wire.Dimensions]float32{-2000}, Error: wire.MinError}, time.Nanosecond},
+		{wire.Coordinate{Position: wire.Position{-2000}, Error: wire.MinError}, time.Nanosecond},
 	} {
 		observe(t, n, start, 99, poison.c, poison.rtt)
 		if moved := vivaldi.Distance(before, n.Coordinate()); moved > 10*time.Millisecond {
@@ -214,11 +214,11 @@ func FuzzHostile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n := node(t, vivaldi.Options{})
 		now := start
-		for i := 0; len(b) >= 28; i++ {
+		for i := 0; len(b) >= 28 && i < 300; i++ {
 			word := func(k int) uint32 { return binary.LittleEndian.Uint32(b[4*k:]) }
 			float := func(k int) float32 { return math.Float32frombits(word(k)) }
 			p := vivaldi.Peer{ID: id(int(b[0])), Coordinate: wire.Coordinate{
-				Position: [wire.Dimensions]float32{float(0), float(1), float(2), float(3)}, Height: float(4), Error: float(5)}}
+				Position: wire.Position{float(0), float(1), float(2), float(3)}, Height: float(4), Error: float(5)}}
 			switch rtt := time.Duration(int32(word(6))); i % 3 {
 			case 0:
 				_ = n.Observe(now, p, rtt) // refusing is right

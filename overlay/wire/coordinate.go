@@ -15,9 +15,26 @@ const (
 // are as far apart as their positions, plus both heights. It is part of other
 // messages. The zero Coordinate is not valid: it stands for an unknown place.
 type Coordinate struct {
-	Position [Dimensions]float32 `cbor:"1,keyasint"` // milliseconds
-	Height   float32             `cbor:"2,keyasint"` // milliseconds that every path from the node has in common
-	Error    float32             `cbor:"3,keyasint"` // the node's own guess of its relative error
+	Position Position `cbor:"1,keyasint"` // milliseconds
+	Height   float32  `cbor:"2,keyasint"` // milliseconds that every path from the node has in common
+	Error    float32  `cbor:"3,keyasint"` // the node's own guess of its relative error
+}
+
+// Position is a point, in milliseconds along each axis.
+type Position [Dimensions]float32
+
+// UnmarshalCBOR refuses points of another space, which the library would fit
+// into this one.
+func (p *Position) UnmarshalCBOR(b []byte) error {
+	var list []float32
+	if err := messages.dec.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	if len(list) != Dimensions {
+		return invalidf("position of %d dimensions", len(list))
+	}
+	*p = Position(list)
+	return nil
 }
 
 // Validate reports the first number that is not finite or out of its limits.

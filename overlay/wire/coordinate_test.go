@@ -10,7 +10,7 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-var coordinate = wire.Coordinate{Position: [wire.Dimensions]float32{12.25, -80.1, 0, 2000}, Height: 0.3, Error: 0.0625}
+var coordinate = wire.Coordinate{Position: wire.Position{12.25, -80.1, 0, 2000}, Height: 0.3, Error: 0.0625}
 
 func TestCoordinateGolden(t *testing.T) {
 	const want = "a30184f94a20fac2a03333f90000f967d002fa3e99999a03f92c00"
@@ -41,6 +41,24 @@ func TestCoordinateRefused(t *testing.T) {
 		change(&c)
 		if err := c.Validate(); !errors.Is(err, wire.ErrInvalid) {
 			t.Errorf("%s: %v, want it refused", name, err)
+		}
+	}
+}
+
+// A point of another space is no point of this one.
+func TestCoordinateDimensions(t *testing.T) {
+	for name, text := range map[string]string{
+		"three": "a30183f90000f90000f9000002f9000003f93800",
+		"five":  "a30185f90000f90000f90000f90000f9000002f9000003f93800",
+		"none":  "a202f9000003f93800", // is at the origin: a valid position
+	} {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := wire.DecodeCoordinate(b)
+		if refused := errors.Is(err, wire.ErrInvalid); refused == (name == "none") {
+			t.Errorf("%s dimensions: %+v, %v", name, c, err)
 		}
 	}
 }

@@ -99,10 +99,10 @@ func TestLiars(t *testing.T) {
 	t.Parallel()
 	nan := float32(math.NaN())
 	for name, lie := range map[string]wire.Coordinate{
-		"not a number": {Position: [wire.Dimensions]float32{nan, nan, nan, nan}, Height: nan, Error: nan},
-		"far and sure": {Position: [wire.Dimensions]float32{wire.MaxPosition, -wire.MaxPosition, wire.MaxPosition, 0}, Height: wire.MaxHeight, Error: wire.MinError},
+		"not a number": {Position: wire.Position{nan, nan, nan, nan}, Height: nan, Error: nan},
+		"far and sure": {Position: wire.Position{wire.MaxPosition, -wire.MaxPosition, wire.MaxPosition, 0}, Height: wire.MaxHeight, Error: wire.MinError},
 		"everywhere":   {Height: 0, Error: wire.MinError},
-		"forged error": {Position: [wire.Dimensions]float32{300}, Error: 1e-9},
+		"forged error": {Position: wire.Position{300}, Error: 1e-9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
