@@ -187,7 +187,10 @@ func (n *Node) remember(id wire.NodeID) *sample {
 	}
 	n.markTried(id)
 	fresh := sample{id: id}
-	if len(n.samples) < Remembered {
+	if l := len(n.samples); l < Remembered {
+		if l == cap(n.samples) { // append would grow beyond the limit
+			n.samples = append(make([]sample, 0, min(max(8, 2*l), Remembered)), n.samples...)
+		}
 		n.samples = append(n.samples, fresh)
 		return &n.samples[len(n.samples)-1]
 	}

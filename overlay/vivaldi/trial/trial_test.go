@@ -58,7 +58,7 @@ func TestMeasured(t *testing.T) {
 	run(t, tr, bar{30, 0.09, 0.60}, bar{100, 0.075, 0.95}, bar{300, 0.065, 0.99})
 	if changes {
 		tr.Change(read(t, after))
-		run(t, tr, bar{301, 0.25, 0.5}, bar{400, 0.09, 0.90}, bar{500, 0.075, 0.95})
+		run(t, tr, bar{301, 0.09, 0.90}, bar{400, 0.075, 0.95}, bar{500, 0.065, 0.97})
 	}
 }
 
