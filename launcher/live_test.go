@@ -24,11 +24,10 @@ type live struct {
 	b    *bench
 	name string // the session's, once the first event has come
 
-	mu      sync.Mutex
-	events  []launcher.Event
-	more    chan struct{} // closed and replaced with every event
-	mute    bool          // outputs are not kept
-	stopped bool
+	mu     sync.Mutex
+	events []launcher.Event
+	more   chan struct{} // closed and replaced with every event
+	mute   bool          // outputs are not kept
 
 	graceful, now chan struct{}
 	result        chan launcher.Result

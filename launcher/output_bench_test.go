@@ -96,8 +96,8 @@ func catTime(b *testing.B, farm *testbed.Farm) time.Duration {
 	start := time.Now()
 	n, err := io.Copy(struct{ io.Writer }{out}, struct{ io.Reader }{pipe})
 	took := time.Since(start)
-	if err := cmd.Wait(); err != nil || n < outputSize-1<<17 {
-		b.Fatal(n, err, strings.Join(cmd.Args, " "))
+	if werr := cmd.Wait(); werr != nil || err != nil || n < outputSize-1<<17 {
+		b.Fatal(n, err, werr, strings.Join(cmd.Args, " "))
 	}
 	return took
 }

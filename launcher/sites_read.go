@@ -115,7 +115,6 @@ type sitesReader struct {
 	lines map[string]int // line of each key, by its path
 	check func(*url.URL) error
 	errs  []*FileError
-	named []string // names of the sites, for errors
 }
 
 // keyPath joins the parts of a dotted key to a key of sitesReader.lines.

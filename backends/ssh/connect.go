@@ -93,7 +93,6 @@ type alarm struct {
 	mu    sync.Mutex
 	timer *time.Timer
 	end   time.Time
-	left  time.Duration
 	rang  bool
 }
 
