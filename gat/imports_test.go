@@ -40,9 +40,10 @@ var house = []struct{ pkg, imports string }{
 	{"overlay/vivaldi", "overlay/wire"},
 	{"overlay/vivaldi/trial", "overlay/wire overlay/vivaldi"},
 	{"overlay/hub", "overlay/wire"},
+	{"overlay/detect", "overlay/wire"},
 	{"overlay/flood", "overlay/wire overlay/vivaldi"},
 	{"overlay/sim", ""},
-	{"overlay/transport/memnet", "overlay/wire overlay/transport"},
+	{"overlay/transport/memnet", ""},
 	{"overlay/transport", "overlay/wire overlay/hub"},
 
 	{"staging/swarm", "overlay/wire"},
@@ -51,11 +52,11 @@ var house = []struct{ pkg, imports string }{
 
 	{"pilot/job", "overlay/wire overlay/flood overlay/vivaldi"},
 	{"pilot/pool", "overlay/wire"},
-	{"pilot/core", "overlay/wire overlay/gossip overlay/vivaldi overlay/hub overlay/flood pilot/job pilot/pool staging/swarm"},
+	{"pilot/core", "overlay/wire overlay/gossip overlay/vivaldi overlay/hub overlay/detect overlay/flood pilot/job pilot/pool staging/swarm"},
 	{"pilot/jel", ""},
 	{"pilot/jelserver", "overlay/wire pilot/pool pilot/jel"},
 	{"pilot/worker/...", "overlay/wire pilot/worker/..."},
-	{"pilot/sim", "overlay/sim overlay/wire overlay/vivaldi pilot/core pilot/job pilot/pool staging/swarm"},
+	{"pilot/sim", "overlay/sim overlay/wire overlay/vivaldi overlay/gossip overlay/hub overlay/detect overlay/flood pilot/core pilot/job pilot/pool staging/swarm"},
 	{"pilot", "overlay/wire overlay/transport staging staging/store pilot/core pilot/job pilot/pool pilot/jelserver pilot/worker/..."},
 
 	{"launcher/bundle/...", ""},
