@@ -69,8 +69,6 @@ func (c *Card) Validate() error {
 		return invalidf("card without identity")
 	case c.Role < RolePilot || c.Role > RoleLauncher:
 		return invalidf("role %d", c.Role)
-	case len(c.Hubs) > MaxHubs:
-		return invalidf("%d hubs", len(c.Hubs))
 	case c.Free > c.Offer.Slots:
 		return invalidf("%d of %d slots free", c.Free, c.Offer.Slots)
 	case len(c.Coordinate) > MaxCoordinate || len(c.Proof) > MaxProof:
@@ -80,12 +78,7 @@ func (c *Card) Validate() error {
 	case len(c.Signature) != SignatureSize:
 		return invalidf("signature of %d bytes", len(c.Signature))
 	}
-	for i, h := range c.Hubs {
-		if h.IsZero() || h == c.ID || i > 0 && h == c.Hubs[0] {
-			return invalidf("hub %s of %s", h.Short(), c.ID.Short())
-		}
-	}
-	return firstError(checkText("site", c.Site, MaxName), c.Offer.Validate())
+	return firstError(checkHubs(c.ID, c.Hubs), checkText("site", c.Site, MaxName), c.Offer.Validate())
 }
 
 // Entry is a card on its way, with the time since it was signed: clocks of

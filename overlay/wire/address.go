@@ -1,0 +1,31 @@
+package wire
+
+// Address says where a node is found: by its identity, and by the hubs that
+// relay to it. Nobody needs to know every node: whoever wants to reach one is
+// told its address, and only hubs know the ways between hubs.
+type Address struct {
+	ID   NodeID   `cbor:"1,keyasint"`
+	Hubs []NodeID `cbor:"2,keyasint,omitempty"` // best first; a hub's own address may have none
+}
+
+// Validate reports the first field that is out of its limits.
+func (a *Address) Validate() error {
+	if a.ID.IsZero() {
+		return invalidf("address without identity")
+	}
+	return checkHubs(a.ID, a.Hubs)
+}
+
+// checkHubs bounds the hubs of a node: there are at most [MaxHubs], each named
+// once, and none of them is the node itself.
+func checkHubs(of NodeID, hubs []NodeID) error {
+	if len(hubs) > MaxHubs {
+		return invalidf("%d hubs", len(hubs))
+	}
+	for i, h := range hubs {
+		if h.IsZero() || h == of || i > 0 && h == hubs[0] {
+			return invalidf("hub %s of %s", h.Short(), of.Short())
+		}
+	}
+	return nil
+}
