@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // Kinds of the stream protocol.
 const (
 	KindOpen     Kind = 0x20
@@ -26,12 +28,16 @@ const (
 const MaxHops = 8
 
 // Open is the first frame of every stream. A node that is not the destination
-// passes the stream on towards it and takes one from Hops.
+// passes the stream on and takes one from Hops: to the destination if it has a
+// carrier to it, else to the first of Route, which it takes off, else, Route
+// being empty, along a route of its own to one of Hubs.
 type Open struct {
 	Dst    NodeID     `cbor:"1,keyasint"`           // destination; zero means the other end of the carrier
 	Src    NodeID     `cbor:"2,keyasint"`           // claimed origin: a hint for routing, proven by TLS inside
 	Stream StreamKind `cbor:"3,keyasint"`           // what for
 	Hops   uint8      `cbor:"4,keyasint,omitempty"` // hubs it may still cross
+	Hubs   []NodeID   `cbor:"5,keyasint,omitempty"` // hubs of the destination, as the opener knows them
+	Route  []NodeID   `cbor:"6,keyasint,omitempty"` // hubs still to cross after the one that reads it, next first
 }
 
 // Kind implements [Message].
@@ -44,6 +50,28 @@ func (m *Open) Validate() error {
 	}
 	if m.Hops > MaxHops {
 		return invalidf("%d hops", m.Hops)
+	}
+	if err := checkHubs(m.Dst, m.Hubs); err != nil {
+		return err
+	}
+	return m.checkRoute()
+}
+
+// checkRoute refuses a route that crosses anything twice, ends of the stream
+// included, or more hubs than the stream may.
+func (m *Open) checkRoute() error {
+	if len(m.Route) > int(m.Hops) {
+		return invalidf("route over %d hubs where %d are allowed", len(m.Route), m.Hops)
+	}
+	for i, hub := range m.Route {
+		switch {
+		case hub.IsZero():
+			return invalidf("route over nobody")
+		case hub == m.Dst || hub == m.Src:
+			return invalidf("route over an end of its stream")
+		case slices.Contains(m.Route[:i], hub):
+			return invalidf("route over %s twice", hub.Short())
+		}
 	}
 	return nil
 }
