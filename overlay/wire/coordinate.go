@@ -1,5 +1,10 @@
 package wire
 
+import (
+	"encoding/binary"
+	"math"
+)
+
 // Limits of a coordinate. A round-trip time has at most MaxRTT milliseconds;
 // the space is only as large as such times need.
 const (
@@ -51,6 +56,37 @@ func (c *Coordinate) Validate() error {
 		return invalidf("coordinate with error %g", c.Error)
 	}
 	return nil
+}
+
+// coordinateSize is how many bytes a coordinate takes on a card.
+const coordinateSize = 4 * (Dimensions + 2)
+
+// Bytes returns the coordinate as cards carry it: its numbers one after the
+// other, each a big-endian IEEE 754 single.
+func (c *Coordinate) Bytes() []byte {
+	b := make([]byte, 0, coordinateSize)
+	for _, x := range append(c.Position[:], c.Height, c.Error) {
+		b = binary.BigEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	return b
+}
+
+// ParseCoordinate is the inverse of [Coordinate.Bytes] for bytes from
+// anywhere. Its errors match [ErrInvalid].
+func ParseCoordinate(b []byte) (c Coordinate, err error) {
+	if len(b) != coordinateSize {
+		return Coordinate{}, invalidf("coordinate of %d bytes", len(b))
+	}
+	var list [Dimensions + 2]float32
+	for i := range list {
+		list[i] = math.Float32frombits(binary.BigEndian.Uint32(b[4*i:]))
+	}
+	copy(c.Position[:], list[:])
+	c.Height, c.Error = list[Dimensions], list[Dimensions+1]
+	if err := c.Validate(); err != nil {
+		return Coordinate{}, err
+	}
+	return c, nil
 }
 
 // between is false for what is not a number.

@@ -73,6 +73,14 @@ func newMessage(k Kind) Message {
 		return new(Exchange)
 	case KindExchangeReply:
 		return new(ExchangeReply)
+	case KindDatagram:
+		return new(Datagram)
+	case KindProbe:
+		return new(Probe)
+	case KindProbeReply:
+		return new(ProbeReply)
+	case KindPlaced:
+		return new(Placed)
 	}
 	return nil
 }

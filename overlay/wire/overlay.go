@@ -108,6 +108,7 @@ type Welcome struct {
 	Down    []NodeID      `cbor:"2,keyasint,omitempty"` // nodes known to be gone, the latest ones
 	Adverts []*Advert     `cbor:"3,keyasint,omitempty"` // jobs that still want workers, oldest first
 	Quiet   time.Duration `cbor:"4,keyasint,omitempty"` // as in [Ping]
+	Place   *Coordinate   `cbor:"5,keyasint,omitempty"` // where the sender is: a start for one that knows nothing yet
 }
 
 // Kind implements [Message].
@@ -123,6 +124,11 @@ func (m *Welcome) Validate() error {
 			return invalidf("empty advert")
 		}
 		if err := a.Validate(); err != nil {
+			return err
+		}
+	}
+	if m.Place != nil {
+		if err := m.Place.Validate(); err != nil {
 			return err
 		}
 	}

@@ -45,13 +45,14 @@ var (
 var (
 	card = wire.Card{ID: id(7), Role: wire.RolePilot, Site: "das5", Hubs: []wire.NodeID{id(2), id(3)}, Offer: peer.Offer, Free: 5,
 		Coordinate: []byte{1, 2, 3}, Seq: 12, Proof: []byte{4, 5}, Signature: bytes.Repeat([]byte{9}, wire.SignatureSize)}
+	hint    = wire.Hint{ID: id(6), Site: "das4", Hubs: []wire.NodeID{id(5)}, Coordinate: coordinate, Age: time.Minute, RTT: 30 * time.Millisecond}
 	hubCard = wire.Card{ID: id(2), Role: wire.RoleHub, Seq: 1, Signature: bytes.Repeat([]byte{8}, wire.SignatureSize)}
 )
 
 // samples holds every message with every field set.
 var samples = []wire.Message{
 	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001"},
-	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&advert}, Quiet: time.Second},
+	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&advert}, Quiet: time.Second, Place: &coordinate},
 	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}},
 	&wire.Ping{Seq: 5, Quiet: 2 * time.Second},
 	&wire.Pong{Seq: 5},
@@ -86,6 +87,11 @@ var samples = []wire.Message{
 	&wire.Received{Offset: 77},
 	&wire.Exchange{Seq: 8, Entries: []wire.Entry{{Card: &card, Age: 7 * time.Second}}},
 	&wire.ExchangeReply{Seq: 8, Entries: []wire.Entry{{Card: &card}, {Card: &hubCard, Age: time.Millisecond}}},
+	&wire.Datagram{Src: id(7), SrcHubs: []wire.NodeID{id(2), id(3)}, Dst: id(8), Hubs: []wire.NodeID{id(4)}, Route: []wire.NodeID{id(3), id(4)}, Hops: 8,
+		Body: wire.BodyOf(&wire.Placed{Seq: 9, Site: "das5", Coordinate: coordinate})},
+	&wire.Probe{Seq: 1 << 60, Site: "das5", Coordinate: coordinate, Hints: []wire.Hint{hint}},
+	&wire.ProbeReply{Seq: 1 << 60, Again: 3, Site: "das5", Coordinate: coordinate, Hints: []wire.Hint{hint}},
+	&wire.Placed{Seq: 3, Site: "das5", Coordinate: coordinate},
 }
 
 var manifest = wire.Manifest{Files: []wire.File{
