@@ -35,9 +35,10 @@ type Authority struct {
 
 // issuer signs certificates with the key of a CA or of a site's intermediate.
 type issuer struct {
-	cert  *x509.Certificate
-	key   ed25519.PrivateKey
-	clock clock
+	cert    *x509.Certificate
+	key     ed25519.PrivateKey
+	clock   clock
+	warrant []byte // of a hub's signer, by the CA; nil for the CA
 }
 
 // NewAuthority makes the CA of a session. Nothing it signs lasts longer than
@@ -83,7 +84,7 @@ func newAuthority(der []byte, key ed25519.PrivateKey) (*Authority, error) {
 		return nil, errors.New("certificate and key do not belong together")
 	}
 	now := time.Now()
-	return &Authority{issuer: issuer{cert, key, clock{now, now}}, session: session}, nil
+	return &Authority{issuer: issuer{cert: cert, key: key, clock: clock{now, now}}, session: session}, nil
 }
 
 // parseCA reads a certificate that must have signed itself: otherwise anybody
@@ -153,7 +154,7 @@ func (a *Authority) Identity(role wire.Role, site string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newIdentity(key, []*x509.Certificate{leaf}, a.issuer.cert, a.issuer.clock.now())
+	return newIdentity(key, []*x509.Certificate{leaf}, a.issuer.cert, a.issuer.clock.now(), a.issuer.prove(pub, role, site, a.session))
 }
 
 // Signer returns a signer that admits nodes of any role and site with the

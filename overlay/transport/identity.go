@@ -46,6 +46,7 @@ type Identity struct {
 	chain [][]byte // leaf first, the CA not included; DER
 	ca    *x509.Certificate
 	clock clock
+	proof []byte
 }
 
 // Pin returns the digest of the key of the session's CA.
@@ -203,8 +204,9 @@ func (id *Identity) verify(cs tls.ConnectionState, alpn string) (Peer, error) {
 	return verify(cs.PeerCertificates, id.ca, id.Session, id.Now())
 }
 
-// checkIdentity completes an identity from a chain that a signer sent.
-func newIdentity(key ed25519.PrivateKey, chain []*x509.Certificate, ca *x509.Certificate, at time.Time) (*Identity, error) {
+// newIdentity completes an identity from the chain and the proof that a signer
+// sent.
+func newIdentity(key ed25519.PrivateKey, chain []*x509.Certificate, ca *x509.Certificate, at time.Time, proof []byte) (*Identity, error) {
 	session, err := sessionOf(ca)
 	if err != nil {
 		return nil, err
@@ -218,9 +220,12 @@ func newIdentity(key ed25519.PrivateKey, chain []*x509.Certificate, ca *x509.Cer
 		return nil, errors.New("certificate is for another key")
 	}
 	id := &Identity{ID: p.ID, Role: p.Role, Site: p.Site, Session: session, key: key, ca: ca,
-		clock: clock{ca: at, start: time.Now()}}
+		clock: clock{ca: at, start: time.Now()}, proof: proof}
 	for _, c := range chain {
 		id.chain = append(id.chain, c.Raw)
+	}
+	if err := id.checkProof(); err != nil {
+		return nil, err
 	}
 	return id, nil
 }

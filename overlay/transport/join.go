@@ -181,7 +181,7 @@ func admitted(a *wire.Admitted, pin Pin, key, hubKey ed25519.PrivateKey) (*Ident
 		}
 		chain = append(chain, c)
 	}
-	id, err := newIdentity(key, chain, ca, time.Unix(a.Time, 0))
+	id, err := newIdentity(key, chain, ca, time.Unix(a.Time, 0), a.Proof)
 	if err != nil || hubKey == nil {
 		return id, nil, err
 	}
@@ -195,5 +195,8 @@ func admitted(a *wire.Admitted, pin Pin, key, hubKey ed25519.PrivateKey) (*Ident
 	if pub, ok := own.PublicKey.(ed25519.PublicKey); !ok || !pub.Equal(hubKey.Public()) {
 		return nil, nil, errors.New("the hub's certificate is for another key")
 	}
-	return id, newSigner(id, issuer{own, hubKey, id.clock}, own, slog.New(slog.DiscardHandler)), nil
+	if err := id.checkWarrant(a.Warrant, hubKey.Public().(ed25519.PublicKey)); err != nil {
+		return nil, nil, err
+	}
+	return id, newSigner(id, issuer{own, hubKey, id.clock, a.Warrant}, own, slog.New(slog.DiscardHandler)), nil
 }

@@ -184,7 +184,7 @@ func (s *Signer) admit(req *wire.Join, cs tls.ConnectionState) (*wire.Admitted, 
 	if err != nil {
 		return nil, err
 	}
-	a := &wire.Admitted{Chain: [][]byte{leaf.Raw}, Time: now.Unix()}
+	a := &wire.Admitted{Chain: [][]byte{leaf.Raw}, Time: now.Unix(), Proof: with.issuer.prove(pub, t.Role, t.Site, with.id.Session)}
 	if with.own != nil {
 		a.Chain = append(a.Chain, with.own.Raw)
 	}
@@ -195,6 +195,7 @@ func (s *Signer) admit(req *wire.Join, cs tls.ConnectionState) (*wire.Admitted, 
 			return nil, err
 		}
 		a.Hub = hub.Raw
+		a.Warrant = with.issuer.warrantFor(hubKey, t.Site, with.id.Session, hub.NotAfter)
 	}
 	s.mu.Lock()
 	log := s.log

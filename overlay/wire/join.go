@@ -47,6 +47,11 @@ type Admitted struct {
 	// Time is the CA's time, in seconds since 1970: what certificates are
 	// verified against from now on.
 	Time int64 `cbor:"4,keyasint,omitempty"`
+	// Proof ties the node to the session in few bytes, for its cards.
+	Proof []byte `cbor:"5,keyasint,omitempty"`
+	// Warrant ties the hub's intermediate to the session likewise, for the
+	// proofs of those whom it admits.
+	Warrant []byte `cbor:"6,keyasint,omitempty"`
 }
 
 // Kind implements [Message].
@@ -56,6 +61,9 @@ func (*Admitted) Kind() Kind { return KindAdmitted }
 func (m *Admitted) Validate() error {
 	if err := checkText("error", m.Error, 1024); err != nil {
 		return err
+	}
+	if len(m.Proof) > MaxProof || len(m.Warrant) > MaxProof {
+		return invalidf("proof of %d bytes, warrant of %d", len(m.Proof), len(m.Warrant))
 	}
 	if len(m.Chain) > 4 || len(m.Hub) > 4096 {
 		return invalidf("chain of %d certificates", len(m.Chain))

@@ -78,7 +78,7 @@ var samples = []wire.Message{
 	&wire.Listening{Address: "10.141.0.1:40000", Error: "forbidden"},
 	&wire.Dial{Address: "inner3:22"},
 	&wire.Join{Token: "t1", Proof: bytes.Repeat([]byte{6}, 32), CSR: []byte{1}, HubCSR: []byte{2}},
-	&wire.Admitted{Error: "late", Chain: [][]byte{{1}, {2}}, Hub: []byte{3}, Time: 1234567890},
+	&wire.Admitted{Error: "late", Chain: [][]byte{{1}, {2}}, Hub: []byte{3}, Time: 1234567890, Proof: []byte{4}, Warrant: []byte{5}},
 	&wire.Want{Job: jobID, Digests: []wire.Digest{digest}},
 	&wire.BlobHeader{Digest: digest, Size: 1 << 20},
 	&wire.Missing{Digest: digest, Reason: "not here"},
