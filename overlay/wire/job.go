@@ -34,6 +34,7 @@ const (
 	MaxWarnings = 16        // warnings about one attempt
 	MaxWarned   = 2 << 10   // bytes in all of them
 	MaxPlatform = 8         // platforms in requirements
+	MaxAsks     = 128       // hubs, or pilots, that one advert is for
 )
 
 // Requirements say what each worker of a job needs.
@@ -56,8 +57,10 @@ func (r *Requirements) Validate() error {
 		checkText("runtime", r.Runtime, 64))
 }
 
-// Advert says that a job wants workers. It floods: a node that sees a Seq
-// newer than it knows passes it on and keeps it for those that come later.
+// Advert says that a job wants workers. Without To it floods: a node that sees
+// a Seq newer than it knows passes it on and keeps it for those that come
+// later. With To it goes to some hubs only, each node on the way passing on to
+// every next one what is for hubs behind it.
 type Advert struct {
 	Job     JobID         `cbor:"1,keyasint"`
 	Epoch   uint32        `cbor:"2,keyasint"` // grows when another node becomes the job's primary
@@ -67,6 +70,18 @@ type Advert struct {
 	Open    uint32        `cbor:"6,keyasint"` // workers wanted now; 0 while the job has all it wants
 	Needs   Requirements  `cbor:"7,keyasint"`
 	Lease   time.Duration `cbor:"8,keyasint"` // the job's lease: life without a sign of the primary
+
+	Hubs []NodeID `cbor:"9,keyasint,omitempty"`  // those that relay to the primary, best first
+	To   []Ask    `cbor:"10,keyasint,omitempty"` // whom it is for; none means everybody
+	Hops uint8    `cbor:"11,keyasint,omitempty"` // with To: how many more nodes may pass it on
+}
+
+// Ask names a hub that an advert is for or, from there on, a pilot.
+type Ask struct {
+	Node NodeID `cbor:"1,keyasint"`
+	// Workers is how many workers are asked of it, once, whatever else is
+	// open; 0 opens the advert there as if it had flooded.
+	Workers uint32 `cbor:"2,keyasint,omitempty"`
 }
 
 // Kind implements [Message].
@@ -77,7 +92,15 @@ func (m *Advert) Validate() error {
 	if m.Primary.IsZero() || m.Open > MaxRanks {
 		return invalidf("advert for %d workers", m.Open)
 	}
-	return firstError(m.Needs.Validate(), checkTime("lease", m.Lease))
+	if len(m.To) > MaxAsks || m.Hops > MaxHops {
+		return invalidf("advert for %d hubs over %d hops", len(m.To), m.Hops)
+	}
+	for i := range m.To {
+		if a := &m.To[i]; a.Node.IsZero() || a.Workers > MaxRanks {
+			return invalidf("advert that asks for %d workers of %s", a.Workers, a.Node.Short())
+		}
+	}
+	return firstError(m.Needs.Validate(), checkTime("lease", m.Lease), checkHubs(m.Primary, m.Hubs))
 }
 
 // Claim offers a pilot's slots to a job. It is repeated until it is answered
@@ -85,9 +108,10 @@ func (m *Advert) Validate() error {
 type Claim struct {
 	Job     JobID         `cbor:"1,keyasint"`
 	Epoch   uint32        `cbor:"2,keyasint"`
-	Seq     uint64        `cbor:"3,keyasint"` // the claim's number, unique for the pilot
-	Workers uint32        `cbor:"4,keyasint"` // how many workers the offered slots hold
-	TTL     time.Duration `cbor:"5,keyasint"` // how long the slots stay offered
+	Seq     uint64        `cbor:"3,keyasint"`           // the claim's number, unique for the pilot
+	Workers uint32        `cbor:"4,keyasint"`           // how many workers the offered slots hold
+	TTL     time.Duration `cbor:"5,keyasint"`           // how long the slots stay offered
+	Hubs    []NodeID      `cbor:"6,keyasint,omitempty"` // those that relay to the pilot, best first
 }
 
 // Kind implements [Message].
@@ -98,7 +122,7 @@ func (m *Claim) Validate() error {
 	if m.Workers == 0 || m.Workers > MaxSlots {
 		return invalidf("claim for %d workers", m.Workers)
 	}
-	return checkTime("claim's time", m.TTL)
+	return firstError(checkTime("claim's time", m.TTL), checkHubs(NodeID{}, m.Hubs))
 }
 
 // Hold answers a claim that waits for the rest of a gang: the pilot keeps

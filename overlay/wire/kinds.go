@@ -81,6 +81,14 @@ func newMessage(k Kind) Message {
 		return new(ProbeReply)
 	case KindPlaced:
 		return new(Placed)
+	case KindFree:
+		return new(Free)
+	case KindTables:
+		return new(Tables)
+	case KindFind:
+		return new(Find)
+	case KindFound:
+		return new(Found)
 	}
 	return nil
 }

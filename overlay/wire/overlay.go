@@ -106,7 +106,7 @@ func (m *Hello) Validate() error {
 type Welcome struct {
 	Peers   []Peer        `cbor:"1,keyasint,omitempty"` // nodes reached through the sender
 	Down    []NodeID      `cbor:"2,keyasint,omitempty"` // nodes known to be gone, the latest ones
-	Adverts []*Advert     `cbor:"3,keyasint,omitempty"` // jobs that still want workers, oldest first
+	Adverts []*Advert     `cbor:"3,keyasint,omitempty"` // jobs that still want workers, oldest first; none with To
 	Quiet   time.Duration `cbor:"4,keyasint,omitempty"` // as in [Ping]
 	Place   *Coordinate   `cbor:"5,keyasint,omitempty"` // where the sender is: a start for one that knows nothing yet
 }
@@ -120,8 +120,8 @@ func (m *Welcome) Validate() error {
 		return invalidf("%d adverts", len(m.Adverts))
 	}
 	for _, a := range m.Adverts {
-		if a == nil {
-			return invalidf("empty advert")
+		if a == nil || len(a.To) > 0 {
+			return invalidf("empty advert, or one for others")
 		}
 		if err := a.Validate(); err != nil {
 			return err

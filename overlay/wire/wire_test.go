@@ -36,7 +36,7 @@ var (
 		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64"}
 	advert = wire.Advert{Job: jobID, Epoch: 1, Seq: 3, Primary: id(1), Order: 9, Open: 40,
 		Needs: wire.Requirements{Cores: 2, Memory: 4 << 30, Disk: 1 << 30, GPUs: 1, Platforms: []string{"linux/amd64", "linux/arm64"}, Runtime: "jvm"},
-		Lease: 10 * time.Minute}
+		Lease: 10 * time.Minute, Hubs: []wire.NodeID{id(2)}, To: []wire.Ask{{Node: id(4), Workers: 12}, {Node: id(5)}}, Hops: 3}
 	program = wire.Program{Argv: []string{"app.jar", "-x", "é"}, Env: []string{"A=b", "C="}, Runtime: "jvm", Java: 17, JVM: []string{"-Xss1m"},
 		Root: digest, Holders: []wire.NodeID{id(2), id(1)}, Stdin: "in/data", Outputs: []string{"*.csv"}, Memory: 1 << 30, KillGrace: 5 * time.Second}
 	exited = wire.Result{Exit: wire.Exit{Reason: wire.ExitProgram, Code: 3, Text: "exit status 3"}, Root: digest, Stdout: 10, Stderr: 1 << 40, Warnings: []string{"*.csv matches nothing"}}
@@ -49,10 +49,20 @@ var (
 	hubCard = wire.Card{ID: id(2), Role: wire.RoleHub, Seq: 1, Signature: bytes.Repeat([]byte{8}, wire.SignatureSize)}
 )
 
+var table = wire.Table{Hub: id(4), Site: "das5", Seq: 9, Pilots: 40, Coordinate: &coordinate,
+	Classes: []wire.Class{{Offer: peer.Offer, Platform: "linux/amd64", Pilots: 3, Slots: 20}}}
+
+// flooded is the advert as everybody gets it.
+var flooded = func() wire.Advert {
+	ad := advert
+	ad.To, ad.Hops = nil, 0
+	return ad
+}()
+
 // samples holds every message with every field set.
 var samples = []wire.Message{
 	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001"},
-	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&advert}, Quiet: time.Second, Place: &coordinate},
+	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&flooded}, Quiet: time.Second, Place: &coordinate},
 	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}},
 	&wire.Ping{Seq: 5, Quiet: 2 * time.Second},
 	&wire.Pong{Seq: 5},
@@ -60,7 +70,7 @@ var samples = []wire.Message{
 	&wire.Tokens{Tokens: []wire.Token{{Name: "t1", Secret: bytes.Repeat([]byte{5}, 32), Role: wire.RolePilot, Joins: 3, TTL: time.Hour}}},
 	&wire.Retire{Reason: "done"},
 	&advert,
-	&wire.Claim{Job: jobID, Epoch: 1, Seq: 4, Workers: 8, TTL: 5 * time.Second},
+	&wire.Claim{Job: jobID, Epoch: 1, Seq: 4, Workers: 8, TTL: 5 * time.Second, Hubs: []wire.NodeID{id(4), id(5)}},
 	&wire.Hold{Job: jobID, Epoch: 1, Seq: 4, Workers: 8, TTL: time.Minute},
 	&wire.Grant{Job: jobID, Epoch: 1, Seq: 4, Lease: time.Minute, Size: 40, Workers: []wire.Attempt{{Rank: 0, Attempt: 1}, {Rank: 7, Attempt: 2}}, Program: program},
 	&wire.Refuse{Job: jobID, Epoch: 1, Seq: 4, Shun: time.Minute},
@@ -92,6 +102,10 @@ var samples = []wire.Message{
 	&wire.Probe{Seq: 1 << 60, Site: "das5", Coordinate: coordinate, Hints: []wire.Hint{hint}},
 	&wire.ProbeReply{Seq: 1 << 60, Again: 3, Site: "das5", Coordinate: coordinate, Hints: []wire.Hint{hint}},
 	&wire.Placed{Seq: 3, Site: "das5", Coordinate: coordinate},
+	&wire.Free{Seq: 4, Slots: 7},
+	&wire.Tables{Rows: []wire.Row{{Table: &table, Age: time.Second}}},
+	&wire.Find{Seq: 6, Needs: advert.Needs, Workers: 64},
+	&wire.Found{Seq: 6, Rows: []wire.Row{{Table: &table, Age: time.Second}, {Table: &wire.Table{Hub: id(5), Seq: 1}}}, More: true},
 }
 
 var manifest = wire.Manifest{Files: []wire.File{
@@ -218,6 +232,10 @@ func TestLargest(t *testing.T) {
 		args[1] = args[0][wire.MaxText:]
 		args[0] = args[0][:wire.MaxText]
 	}
+	asking := *ad
+	asking.Hubs, asking.To, asking.Hops = repeat(id(2), 1), repeat(wire.Ask{Node: id(255), Workers: wire.MaxRanks}, wire.MaxAsks), wire.MaxHops
+	rows := repeat(wire.Row{Age: wire.MaxTime, Table: &wire.Table{Hub: id(255), Site: long, Seq: 1 << 63, Pilots: wire.MaxCounted, Coordinate: &coordinate,
+		Classes: repeat(wire.Class{Offer: p.Offer, Platform: long, Pilots: wire.MaxCounted, Slots: wire.MaxCounted * wire.MaxSlots}, wire.MaxClasses)}}, wire.MaxRows)
 	for _, m := range []wire.Message{
 		&wire.Welcome{Peers: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers), Adverts: repeat(ad, wire.MaxAdverts), Quiet: wire.MaxTime},
 		&wire.PeersChanged{Up: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers)},
@@ -228,6 +246,8 @@ func TestLargest(t *testing.T) {
 		&wire.Report{Job: jobID, Epoch: 1 << 31, Seq: 1 << 63, Workers: status},
 		&wire.Stop{Job: jobID, Workers: attempts, Reason: strings.Repeat("t", wire.MaxReason)},
 		&wire.Want{Job: jobID, Digests: repeat(digest, 1024)},
+		&asking,
+		&wire.Found{Seq: 1 << 63, More: true, Rows: rows},
 	} {
 		if err := m.Validate(); err != nil {
 			t.Errorf("%T is meant to be valid: %v", m, err)
@@ -268,6 +288,15 @@ func TestRefused(t *testing.T) {
 		"long reason":               &wire.Leave{Reason: strings.Repeat("x", wire.MaxReason+1)},
 		"token for a launcher":      &wire.Tokens{Tokens: []wire.Token{{Name: "x", Secret: make([]byte, 32), Role: wire.RoleLauncher}}},
 		"short secret":              &wire.Tokens{Tokens: []wire.Token{{Name: "x", Secret: make([]byte, 15), Role: wire.RoleHub}}},
+		"asking of nobody":          &wire.Advert{Primary: id(1), To: make([]wire.Ask, 1)},
+		"asking too many":           &wire.Advert{Primary: id(1), To: repeat(wire.Ask{Node: id(2)}, wire.MaxAsks+1)},
+		"asking in a welcome":       &wire.Welcome{Adverts: []*wire.Advert{&advert}},
+		"too many free slots":       &wire.Free{Slots: wire.MaxSlots + 1},
+		"no table":                  &wire.Tables{Rows: make([]wire.Row, 1)},
+		"too many tables":           &wire.Tables{Rows: repeat(wire.Row{Table: &table}, wire.MaxRows+1)},
+		"table of nobody":           &wire.Tables{Rows: []wire.Row{{Table: &wire.Table{Seq: 1}}}},
+		"more free than slots":      &wire.Found{Rows: []wire.Row{{Table: &wire.Table{Hub: id(1), Seq: 1, Pilots: 1, Classes: []wire.Class{{Offer: wire.Offer{Slots: 1}, Pilots: 1, Slots: 2}}}}}},
+		"searching for nothing":     &wire.Find{},
 		"advert without primary":    &wire.Advert{},
 		"claim for nothing":         &wire.Claim{},
 		"hold of nothing":           &wire.Hold{},
