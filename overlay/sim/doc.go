@@ -1,6 +1,6 @@
 // Package sim is a simulation kernel: a virtual clock with an event heap
-// ([Kernel]) and a model of the links between places ([Network]). It knows no
-// protocol.
+// ([Kernel]) and models of the ways between places ([Network], [Lane], [Queue]).
+// It knows no protocol.
 //
 // The one rule to know: everything comes from the seed. Whoever simulates
 // draws chance from [Kernel.Rand] only, reads time from [Kernel.Now] only, and

@@ -25,7 +25,7 @@ type Network struct {
 }
 
 type lane struct {
-	last   time.Duration
+	Lane
 	queued int
 }
 
@@ -69,16 +69,9 @@ func (n *Network) carry(from, to int, p Path, deliver func()) {
 		l = new(lane)
 		n.lanes[[2]int{from, to}] = l
 	}
-	at := n.k.Now() + p.Delay + n.k.Between(0, p.Jitter)
-	if n.k.Chance(p.Late) {
-		at += n.k.Between(0, 4*p.Delay+p.Jitter)
-	} else {
-		at = max(at, l.last)
-		l.last = at
-	}
 	l.queued++
 	n.Queued = max(n.Queued, l.queued)
-	n.k.At(at, func() {
+	n.k.At(l.Arrive(n.k, p), func() {
 		l.queued--
 		if n.Connected(from, to) {
 			deliver()

@@ -73,6 +73,24 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+func TestQueue(t *testing.T) {
+	const rate = 1000
+	var q sim.Queue
+	for i, want := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond} {
+		if d := q.Add(time.Second, 100, rate); d != want {
+			t.Errorf("message %d is out after %v, want %v", i, d, want)
+		}
+	}
+	for at, want := range map[time.Duration]int64{time.Second: 200, 1150 * time.Millisecond: 50, 2 * time.Second: 0} {
+		if n := q.Len(at, rate); n != want {
+			t.Errorf("%d bytes wait at %v, want %d", n, at, want)
+		}
+	}
+	if d := q.Add(1150*time.Millisecond, 50, rate); d != 100*time.Millisecond {
+		t.Errorf("behind 50 bytes, 50 more are out after %v, want 100ms", d)
+	}
+}
+
 func TestCut(t *testing.T) {
 	k := sim.New(1)
 	net := sim.NewNetwork(k, func(from, to int) sim.Path { return sim.Path{Delay: 10} })
