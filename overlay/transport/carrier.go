@@ -193,13 +193,13 @@ func (c *carrier) acceptLoop() {
 	}
 }
 
-// open opens a stream to a node by this carrier; zero means the other end.
-func (c *carrier) open(ctx context.Context, id *Identity, dst wire.NodeID, kind wire.StreamKind) (*Stream, error) {
+// open opens a stream by this carrier.
+func (c *carrier) open(ctx context.Context, id *Identity, o *wire.Open) (*Stream, error) {
 	st, err := c.mux.OpenStream()
 	if err != nil {
 		return nil, fmt.Errorf("open a stream: %w", err)
 	}
-	s, err := c.openOn(ctx, st, id, dst, kind)
+	s, err := c.openOn(ctx, st, id, o)
 	if err != nil {
 		st.reset()
 		if cause := context.Cause(ctx); cause != nil {
@@ -210,10 +210,11 @@ func (c *carrier) open(ctx context.Context, id *Identity, dst wire.NodeID, kind 
 	return s, nil
 }
 
-func (c *carrier) openOn(ctx context.Context, st *muxStream, id *Identity, dst wire.NodeID, kind wire.StreamKind) (*Stream, error) {
+func (c *carrier) openOn(ctx context.Context, st *muxStream, id *Identity, o *wire.Open) (*Stream, error) {
+	dst, kind := o.Dst, o.Stream
 	stop := context.AfterFunc(ctx, st.reset)
 	defer stop()
-	if err := offerStream(st, &wire.Open{Dst: dst, Src: id.ID, Stream: kind, Hops: wire.MaxHops}); err != nil {
+	if err := offerStream(st, o); err != nil {
 		return nil, err
 	}
 	peer := c.known()

@@ -26,5 +26,5 @@
 // has to come to it, by waiting in Serve with a [JoinRequest].
 //
 // The package is not a router: which hub leads where is decided elsewhere and
-// told by [Endpoint.SetRoute].
+// told by [Endpoint.SetRoutes], [Endpoint.SetHubs] and [Endpoint.SetRoute].
 package transport

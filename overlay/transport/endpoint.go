@@ -95,7 +95,9 @@ type Endpoint struct {
 	carriers map[*carrier]struct{}
 	nodes    map[wire.NodeID]*node
 	routes   map[wire.NodeID]wire.NodeID
-	fallback wire.NodeID // the default route; zero: none
+	fallback wire.NodeID                   // the default route; zero: none
+	graph    map[wire.NodeID][]wire.NodeID // hubs to cross to each hub; never changed, only replaced
+	homes    homes
 }
 
 // New makes an endpoint. Close ends it.
@@ -271,7 +273,7 @@ func (e *Endpoint) introduce(ctx context.Context, c *carrier, id *Identity, sign
 	if o.Bulk {
 		kind = wire.StreamBulk
 	}
-	s, err := c.open(ctx, id, wire.NodeID{}, kind)
+	s, err := c.open(ctx, id, (&way{by: c}).open(wire.NodeID{}, id.ID, kind))
 	if err != nil {
 		return Peer{}, errors.Join(refused, err)
 	}
@@ -311,13 +313,13 @@ func (e *Endpoint) openTo(ctx context.Context, dst wire.NodeID, kind wire.Stream
 	if id == nil {
 		return nil, ErrNotAdmitted
 	}
-	c := e.towards(dst, kind, wire.NodeID{})
-	if c == nil || dst == id.ID {
+	w, ok := e.find(dst, kind)
+	if !ok || dst == id.ID {
 		return nil, ErrNoRoute
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return c.open(ctx, id, dst, kind)
+	return w.by.open(ctx, id, w.open(dst, id.ID, kind))
 }
 
 // Close says good-bye on all links, for two seconds at most, closes all

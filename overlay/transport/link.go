@@ -413,7 +413,7 @@ func (e *Endpoint) wantLocked(dst wire.NodeID) (*node, error) {
 	if n := e.nodes[dst]; n != nil && (n.link != nil || n.dialling || n.coming > 0) {
 		return n, nil
 	}
-	if e.towardsLocked(dst, wire.StreamLink, wire.NodeID{}) == nil {
+	if _, ok := e.findLocked(dst, wire.StreamLink); !ok {
 		return nil, ErrNoRoute
 	}
 	n := e.nodeLocked(dst)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,36 +36,6 @@ func (e *Endpoint) SetDefaultRoute(via wire.NodeID) {
 	e.fallback = via
 }
 
-// towards returns a carrier for a stream to dst, or nil. It does not lead back
-// to the node not.
-func (e *Endpoint) towards(dst wire.NodeID, kind wire.StreamKind, not wire.NodeID) *carrier {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.towardsLocked(dst, kind, not)
-}
-
-func (e *Endpoint) towardsLocked(dst wire.NodeID, kind wire.StreamKind, not wire.NodeID) *carrier {
-	if dst.IsZero() {
-		return nil
-	}
-	for range wire.MaxHops {
-		if n := e.nodes[dst]; n != nil && (not.IsZero() || dst != not) {
-			if c := n.carrier(isBulk(kind)); c != nil {
-				return c
-			}
-		}
-		via, ok := e.routes[dst]
-		if !ok {
-			via = e.fallback
-		}
-		if via.IsZero() || via == dst {
-			return nil
-		}
-		dst = via
-	}
-	return nil
-}
-
 // relay passes a stream on towards its destination.
 func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *wire.Open) error {
 	self, from0 := e.ID(), from.known().ID
@@ -77,17 +48,21 @@ func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *w
 		return errors.New("a stream of nobody cannot be passed on")
 	case o.Hops == 0:
 		return errors.New("too many hubs")
+	case slices.Contains(o.Route, self) || slices.Contains(o.Route, from0):
+		return errors.New("the route leads back")
 	}
-	to := e.towards(o.Dst, o.Stream, from0)
-	if to == nil {
+	w, ok := e.onward(o, self, from0)
+	if !ok {
 		return fmt.Errorf("%w from %s to %s", ErrNoRoute, self.Short(), o.Dst.Short())
 	}
+	to := w.by
 	out, err := to.mux.OpenStream()
 	if err != nil {
 		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
 	}
 	next := *o
 	next.Hops--
+	next.Hubs, next.Route = w.hubs, w.route
 	out.bulk, st.bulk = isBulk(o.Stream), isBulk(o.Stream)
 	if err := wire.WriteFrame(out, &next); err != nil {
 		out.reset()
@@ -96,6 +71,22 @@ func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *w
 	_ = st.SetDeadline(time.Time{})
 	splice(ctx, st, out)
 	return nil
+}
+
+// onward returns the way of a stream that this node passes on. A hub of the
+// destination which has no carrier to it takes itself off the list, so that a
+// stream tries each once. Only the first hub adds what the opener did not know.
+func (e *Endpoint) onward(o *wire.Open, self, from wire.NodeID) (way, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	hubs := o.Hubs
+	if len(hubs) == 0 && o.Hops == wire.MaxHops {
+		hubs = e.homes.get(o.Dst)
+	}
+	if slices.Contains(hubs, self) {
+		hubs = slices.DeleteFunc(slices.Clone(hubs), func(id wire.NodeID) bool { return id == self })
+	}
+	return e.wayLocked(search{dst: o.Dst, kind: o.Stream, not: from, src: o.Src, hubs: hubs, route: o.Route, hops: int(o.Hops) - 1})
 }
 
 // resetGrace is how long a relay waits after an end of file whether it was the
@@ -176,29 +167,43 @@ func (e *Endpoint) pipeJoin(ctx context.Context, in net.Conn, not wire.NodeID, h
 // offerJoin opens a join stream to the launcher, if there is a carrier to it,
 // or by the default route.
 func (e *Endpoint) offerJoin(ctx context.Context, not wire.NodeID, hops uint8) (*muxStream, error) {
-	to := e.signerward(not)
-	if to == nil || hops == 0 {
+	by, o := e.signerward(not, hops)
+	if by == nil {
 		return nil, fmt.Errorf("%w: this hub cannot admit and nobody who can is in reach", ErrRefused)
 	}
-	out, err := to.mux.OpenStream()
+	out, err := by.mux.OpenStream()
 	if err != nil {
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, out.reset)()
-	if err := offerStream(out, &wire.Open{Stream: wire.StreamJoin, Hops: hops - 1}); err != nil {
+	if err := offerStream(out, o); err != nil {
 		out.reset()
 		return nil, err
 	}
 	return out, nil
 }
 
-func (e *Endpoint) signerward(not wire.NodeID) *carrier {
+// signerward returns by which carrier a join goes on and its first frame there.
+// A neighbour serves it or passes it on itself; to a default route that is
+// farther away the join goes as any stream does.
+func (e *Endpoint) signerward(not wire.NodeID, hops uint8) (*carrier, *wire.Open) {
+	if hops == 0 {
+		return nil, nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	o := &wire.Open{Stream: wire.StreamJoin, Hops: hops - 1}
 	for id, n := range e.nodes {
 		if c := n.carrier(false); c != nil && c.peer.Role == wire.RoleLauncher && id != not {
-			return c
+			return c, o
 		}
 	}
-	return e.towardsLocked(e.fallback, wire.StreamJoin, not)
+	w, ok := e.wayLocked(search{dst: e.fallback, kind: wire.StreamJoin, not: not, hubs: e.homes.get(e.fallback), hops: int(hops) - 1})
+	if !ok {
+		return nil, nil
+	}
+	if len(w.route) > 0 || len(w.hubs) > 0 && w.by.peer.ID != e.fallback {
+		o.Dst, o.Src, o.Hubs, o.Route = e.fallback, e.identity.ID, w.hubs, w.route
+	}
+	return w.by, o
 }
