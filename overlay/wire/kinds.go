@@ -47,6 +47,10 @@ func newMessage(k Kind) Message {
 		return new(Open)
 	case KindAccepted:
 		return new(Accepted)
+	case KindLane:
+		return new(Lane)
+	case KindStripe:
+		return new(Stripe)
 	case KindListen:
 		return new(Listen)
 	case KindListening:
@@ -89,6 +93,22 @@ func newMessage(k Kind) Message {
 		return new(Find)
 	case KindFound:
 		return new(Found)
+	case KindLinkStates:
+		return new(LinkStates)
+	case KindLinksHeld:
+		return new(LinksHeld)
+	case KindAdvice:
+		return new(Advice)
+	case KindServe:
+		return new(Serve)
+	case KindBeat:
+		return new(Beat)
+	case KindInquiry:
+		return new(Inquiry)
+	case KindFinding:
+		return new(Finding)
+	case KindNotices:
+		return new(Notices)
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ var (
 var (
 	card = wire.Card{ID: id(7), Role: wire.RolePilot, Site: "das5", Hubs: []wire.NodeID{id(2), id(3)}, Offer: peer.Offer, Free: 5,
 		Coordinate: []byte{1, 2, 3}, Seq: 12, Proof: []byte{4, 5}, Signature: bytes.Repeat([]byte{9}, wire.SignatureSize)}
-	hint    = wire.Hint{ID: id(6), Site: "das4", Hubs: []wire.NodeID{id(5)}, Coordinate: coordinate, Age: time.Minute, RTT: 30 * time.Millisecond}
+	hint    = wire.Hint{ID: id(6), At: &wire.Locality{Site: "das4", Hubs: []wire.NodeID{id(5)}}, Coordinate: coordinate, Age: time.Minute, RTT: 30 * time.Millisecond}
+	place   = &wire.Locality{Site: "das5", Hubs: []wire.NodeID{id(2), id(3)}}
 	hubCard = wire.Card{ID: id(2), Role: wire.RoleHub, Seq: 1, Signature: bytes.Repeat([]byte{8}, wire.SignatureSize)}
 )
 
@@ -82,8 +83,11 @@ var samples = []wire.Message{
 	&wire.Stop{Job: jobID, Epoch: 1, Workers: []wire.Attempt{{Rank: 7, Attempt: 2}}, Keep: true, Now: true, Reason: "superseded"},
 	&wire.Closed{Job: jobID, Epoch: 1, Ack: true},
 	&wire.Renew{Job: jobID, Epoch: 1, Seq: 2, Lease: time.Minute},
-	&wire.Open{Dst: id(3), Src: id(4), Stream: wire.StreamFetch, Hops: 8, Hubs: []wire.NodeID{id(5), id(6)}, Route: []wire.NodeID{id(7), id(5)}},
+	&wire.Open{Dst: id(3), Src: id(4), Stream: wire.StreamFetch, Hops: 8, Hubs: []wire.NodeID{id(5), id(6)}, Route: []wire.NodeID{id(7), id(5)},
+		Flow: bytes.Repeat([]byte{7}, wire.FlowSize), Ticket: bytes.Repeat([]byte{8}, wire.TicketSize), Call: true},
 	&wire.Accepted{Error: "no route"},
+	&wire.Lane{},
+	&wire.Stripe{Flow: bytes.Repeat([]byte{7}, wire.FlowSize), Number: 2},
 	&wire.Listen{Host: "10.141.0.1"},
 	&wire.Listening{Address: "10.141.0.1:40000", Error: "forbidden"},
 	&wire.Dial{Address: "inner3:22"},
@@ -98,14 +102,25 @@ var samples = []wire.Message{
 	&wire.Exchange{Seq: 8, Entries: []wire.Entry{{Card: &card, Age: 7 * time.Second}}},
 	&wire.ExchangeReply{Seq: 8, Entries: []wire.Entry{{Card: &card}, {Card: &hubCard, Age: time.Millisecond}}},
 	&wire.Datagram{Src: id(7), SrcHubs: []wire.NodeID{id(2), id(3)}, Dst: id(8), Hubs: []wire.NodeID{id(4)}, Route: []wire.NodeID{id(3), id(4)}, Hops: 8,
-		Body: wire.BodyOf(&wire.Placed{Seq: 9, Site: "das5", Coordinate: coordinate})},
-	&wire.Probe{Seq: 1 << 60, Site: "das5", Coordinate: coordinate, Hints: []wire.Hint{hint}},
-	&wire.ProbeReply{Seq: 1 << 60, Again: 3, Site: "das5", Coordinate: coordinate, Hints: []wire.Hint{hint}},
-	&wire.Placed{Seq: 3, Site: "das5", Coordinate: coordinate},
+		Body: wire.BodyOf(&wire.Placed{Seq: 9, At: place, Coordinate: coordinate})},
+	&wire.Probe{Seq: 1 << 60, At: place, Coordinate: coordinate, Hints: []wire.Hint{hint}},
+	&wire.ProbeReply{Seq: 1 << 60, Again: 3, At: place, Coordinate: coordinate, Hints: []wire.Hint{hint}},
+	&wire.Placed{Seq: 3, At: place, Coordinate: coordinate},
 	&wire.Free{Seq: 4, Slots: 7},
 	&wire.Tables{Rows: []wire.Row{{Table: &table, Age: time.Second}}},
 	&wire.Find{Seq: 6, Needs: advert.Needs, Workers: 64},
 	&wire.Found{Seq: 6, Rows: []wire.Row{{Table: &table, Age: time.Second}, {Table: &wire.Table{Hub: id(5), Seq: 1}}}, More: true},
+	&wire.LinkStates{States: []*wire.LinkState{{Origin: id(2), Role: wire.RoleHub, Site: "das5", Seq: 12, Links: []wire.HubLink{{ID: id(3), RTT: 12345}, {ID: id(4)}},
+		Proof: []byte{4, 5}, Signature: bytes.Repeat([]byte{9}, wire.SignatureSize)}}},
+	&wire.LinksHeld{Held: []wire.Held{{Origin: id(2), Seq: 12}}, More: true},
+	&wire.Advice{Hubs: []wire.HubHint{{ID: id(3), Site: "das4", RTT: 12 * time.Millisecond, Cuts: []wire.NodeID{id(2)}}}, Deputies: []wire.NodeID{id(7), id(8)}},
+	&wire.Serve{Hub: id(2), Term: 3, Answer: true, Serves: true},
+	&wire.Beat{Incarnation: 4, Ask: 7, Answer: 6, Suspected: 4, Dead: true, Health: 2},
+	&wire.Inquiry{Seq: 9, Subjects: []wire.Subject{{ID: id(7), Incarnation: 3}}},
+	&wire.Finding{Seq: 9, Alive: []wire.Subject{{ID: id(7), Incarnation: 4}}, Silent: []wire.NodeID{id(8)}, NoWay: []wire.NodeID{id(9)}, Health: 1},
+	&wire.Notices{List: []*wire.Notice{{Origin: id(2), Seq: 5, Suspects: []wire.Subject{{ID: id(7), Incarnation: 3}}, Clears: []wire.Subject{{ID: id(8), Incarnation: 2}},
+		Accuses: []wire.NodeID{id(4)}, Recants: []wire.NodeID{id(5)}, Dead: []wire.NodeID{id(9)}, By: []wire.NodeID{id(2), id(3)}, Reason: "its link ended"}},
+		Held: []wire.Held{{Origin: id(3), Seq: 6}}},
 }
 
 var manifest = wire.Manifest{Files: []wire.File{
@@ -321,6 +336,12 @@ func TestRefused(t *testing.T) {
 		"long warnings":             status(wire.Status{Attempt: wire.Attempt{Attempt: 1}, State: wire.WorkerExited, Result: &wire.Result{Exit: exited.Exit, Warnings: repeat(strings.Repeat("w", 1000), 3)}}),
 		"too many hops":             &wire.Open{Stream: wire.StreamLink, Hops: wire.MaxHops + 1},
 		"unknown stream":            &wire.Open{Stream: 99},
+		"short ticket":              &wire.Open{Stream: wire.StreamStripe, Ticket: make([]byte, 31)},
+		"call without a ticket":     &wire.Open{Stream: wire.StreamStripe, Call: true},
+		"long name of a flow":       &wire.Open{Stream: wire.StreamFetch, Flow: make([]byte, 17)},
+		"stripe of no flow":         &wire.Stripe{Number: 1},
+		"stripe zero":               &wire.Stripe{Flow: make([]byte, wire.FlowSize)},
+		"ninth stripe":              &wire.Stripe{Flow: make([]byte, wire.FlowSize), Number: 9},
 		"hub of nobody":             &wire.Open{Stream: wire.StreamLink, Hubs: make([]wire.NodeID, 1)},
 		"three hubs":                &wire.Open{Stream: wire.StreamLink, Hubs: []wire.NodeID{id(1), id(2), id(3)}},
 		"route over nobody":         &wire.Open{Stream: wire.StreamLink, Hops: 8, Route: make([]wire.NodeID, 1)},
