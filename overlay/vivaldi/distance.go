@@ -15,6 +15,23 @@ type Peer struct {
 	ID         wire.NodeID
 	Site       string // "" is a node without a site
 	Coordinate wire.Coordinate
+	// At, when it is known, names the site in the place of Site, and how the
+	// peer is reached. It is kept with the peer, shared, and part of what
+	// others are told of it.
+	At *wire.Locality
+}
+
+func (p *Peer) site() string {
+	if p.At != nil {
+		return p.At.Site
+	}
+	return p.Site
+}
+
+func peerAt(id wire.NodeID, at *wire.Locality, c wire.Coordinate) Peer {
+	p := Peer{ID: id, Coordinate: c, At: at}
+	p.Site = p.site()
+	return p
 }
 
 // Between estimates the round-trip time between two peers. Inside a site the
@@ -23,7 +40,7 @@ func Between(a, b Peer) time.Duration {
 	switch {
 	case a.ID == b.ID:
 		return 0
-	case a.Site != "" && a.Site == b.Site:
+	case a.site() != "" && a.site() == b.site():
 		return SiteDistance
 	}
 	return Distance(a.Coordinate, b.Coordinate)

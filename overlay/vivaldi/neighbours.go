@@ -29,6 +29,7 @@ type candidate struct {
 	coordinate wire.Coordinate
 	heard      tick    // when the coordinate was true
 	bound      float32 // milliseconds that the way over a common acquaintance takes
+	at         *wire.Locality
 }
 
 // Best returns up to limit of the nearest measured peers, nearest first. Those
@@ -160,17 +161,17 @@ func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
 	}
 	for _, h := range hints[:min(len(hints), MaxHints)] {
 		p := &h.Peer
-		if p.ID == n.id || h.Age < 0 || h.RTT < 0 || p.Coordinate.Validate() != nil || n.site != "" && n.site == p.Site {
+		if p.ID == n.id || h.Age < 0 || h.RTT < 0 || p.Coordinate.Validate() != nil || n.site != "" && n.site == p.site() {
 			continue
 		}
 		heard := n.tick(now.Add(-h.Age))
 		if s := n.sample(p.ID); s != nil {
 			if heard > s.heard {
-				s.coordinate, s.heard = p.Coordinate, heard
+				s.coordinate, s.heard, s.at = p.Coordinate, heard, cmp.Or(p.At, s.at)
 			}
 			continue
 		}
-		c := candidate{p.ID, p.Coordinate, heard, float32(math.Inf(1))}
+		c := candidate{p.ID, p.Coordinate, heard, float32(math.Inf(1)), p.At}
 		if via > 0 && h.RTT > 0 {
 			c.bound = float32(via + milliseconds(h.RTT))
 		}
@@ -184,7 +185,7 @@ func (n *Node) consider(c candidate) {
 	if i := slices.IndexFunc(n.others, func(o candidate) bool { return o.id == c.id }); i >= 0 {
 		o := &n.others[i]
 		if c.heard > o.heard {
-			o.coordinate, o.heard = c.coordinate, c.heard
+			o.coordinate, o.heard, o.at = c.coordinate, c.heard, cmp.Or(c.at, o.at)
 		}
 		o.bound = min(o.bound, c.bound)
 		return
@@ -216,12 +217,12 @@ func (n *Node) Hints(now time.Time, to Peer) []Hint {
 	for i := range n.samples {
 		s := &n.samples[i]
 		if s.id != to.ID {
-			all = append(all, Hint{Peer{ID: s.id, Coordinate: s.coordinate}, n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
+			all = append(all, Hint{peerAt(s.id, s.at, s.coordinate), n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
 		}
 	}
 	for i := range n.others {
 		if c := &n.others[i]; c.id != to.ID {
-			all = append(all, Hint{Peer{ID: c.id, Coordinate: c.coordinate}, n.age(now, c.heard), 0})
+			all = append(all, Hint{peerAt(c.id, c.at, c.coordinate), n.age(now, c.heard), 0})
 		}
 	}
 	n.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

@@ -12,7 +12,7 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// Limits of what a node keeps, about 9 KiB when all are reached.
+// Limits of what a node keeps, about 11 KiB when all are reached.
 const (
 	Remembered = 80  // peers with measurements
 	Candidates = 64  // peers heard of, not measured
@@ -74,6 +74,7 @@ type sample struct {
 	measured   tick       // when the node last measured the peer
 	told       uint16     // version of our coordinate that the peer has heard
 	n          uint8      // values in window
+	at         *wire.Locality
 }
 
 // tick is time since the node's first observation, in hundredths of a second:
@@ -152,9 +153,9 @@ func (n *Node) here() wire.Coordinate {
 
 // Observe takes a round-trip time that the node has measured to a peer, and
 // the coordinate that came with it, and finds the node's place anew. The time
-// must be of the direct path: a routed one says nothing about nearness. Peers
-// of the node's own site are ignored. An error matches [ErrRefused]; nothing
-// has changed then.
+// is of the path that the two have, over hubs when there is no other: distance
+// is what messages take. Peers of the node's own site are ignored. An error
+// matches [ErrRefused]; nothing has changed then.
 func (n *Node) Observe(now time.Time, p Peer, rtt time.Duration) error {
 	if p.ID == n.id {
 		return fmt.Errorf("%w: %s measured itself", ErrRefused, p.ID.Short())
@@ -165,12 +166,13 @@ func (n *Node) Observe(now time.Time, p Peer, rtt time.Duration) error {
 	if err := p.Coordinate.Validate(); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrRefused, p.ID.Short(), err)
 	}
-	if n.site != "" && n.site == p.Site {
+	if n.site != "" && n.site == p.site() {
 		n.Failed(p.ID) // as a candidate: it needs no confirmation
 		return nil
 	}
 	s := n.remember(p.ID)
 	s.coordinate, s.heard, s.measured = p.Coordinate, n.tick(now), n.tick(now)
+	s.at = cmp.Or(p.At, s.at)
 	s.told = n.version // it came with the probe
 	s.add(float32(milliseconds(rtt)))
 	n.settle(now)
@@ -222,6 +224,18 @@ func (n *Node) sample(id wire.NodeID) *sample {
 		return &n.samples[i]
 	}
 	return nil
+}
+
+// Find returns where a peer says to be, if it has been measured or heard of.
+func (n *Node) Find(id wire.NodeID) (Peer, bool) {
+	if s := n.sample(id); s != nil {
+		return peerAt(id, s.at, s.coordinate), true
+	}
+	if i := slices.IndexFunc(n.others, func(c candidate) bool { return c.id == id }); i >= 0 {
+		c := &n.others[i]
+		return peerAt(id, c.at, c.coordinate), true
+	}
+	return Peer{}, false
 }
 
 // Forget drops all that is known of a peer, such as one that is dead.

@@ -187,6 +187,36 @@ func TestSiteMates(t *testing.T) {
 	}
 }
 
+// Where a peer is found goes with it: who hears of it can reach it, and knows
+// its own site's.
+func TestLocality(t *testing.T) {
+	t.Parallel()
+	n := node(t, vivaldi.Options{Site: "here"})
+	there, here := &wire.Locality{Site: "there", Hubs: []wire.NodeID{id(9)}}, &wire.Locality{Site: "here"}
+	if err := n.Observe(start, vivaldi.Peer{ID: id(1), Coordinate: at(10), At: there}, 10*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	n.Hear(start, id(1), []vivaldi.Hint{
+		{Peer: vivaldi.Peer{ID: id(2), Coordinate: at(20), At: there}},
+		{Peer: vivaldi.Peer{ID: id(3), Coordinate: at(0), At: here}},
+	})
+	for i, want := range map[int]*wire.Locality{1: there, 2: there, 3: nil} {
+		p, ok := n.Find(id(i))
+		if ok != (want != nil) || p.At != want || ok && p.Site != "there" {
+			t.Errorf("%d is found: %v, at %+v", i, ok, p.At)
+		}
+	}
+	hints := n.Hints(start, vivaldi.Peer{ID: id(8), Coordinate: at(0)})
+	if len(hints) != 2 || hints[0].Peer.At != there || hints[1].Peer.At != there {
+		t.Errorf("hints: %+v", hints)
+	}
+	// Word of the same peer that does not say where it is takes nothing away.
+	n.Hear(start.Add(time.Second), id(1), []vivaldi.Hint{{Peer: vivaldi.Peer{ID: id(2), Coordinate: at(21)}}})
+	if p, _ := n.Find(id(2)); p.At != there || p.Coordinate != at(21) {
+		t.Errorf("heard again: %+v", p)
+	}
+}
+
 func TestTell(t *testing.T) {
 	t.Parallel()
 	n := node(t, vivaldi.Options{})

@@ -16,6 +16,22 @@ func (a *Address) Validate() error {
 	return checkHubs(a.ID, a.Hubs)
 }
 
+// Locality says where a node is, for those who look for others nearby: its
+// site, and the hubs that relay to it. One that was sent or received must not
+// be changed: it is shared by all that speak of the node.
+type Locality struct {
+	Site string   `cbor:"1,keyasint,omitempty"`
+	Hubs []NodeID `cbor:"2,keyasint,omitempty"` // best first
+}
+
+// validate bounds the locality of a node; nil is one that is not known.
+func (l *Locality) validate(of NodeID) error {
+	if l == nil {
+		return nil
+	}
+	return firstError(checkText("site", l.Site, MaxName), checkHubs(of, l.Hubs))
+}
+
 // checkHubs bounds the hubs of a node: there are at most [MaxHubs], each named
 // once, and none of them is the node itself.
 func checkHubs(of NodeID, hubs []NodeID) error {
