@@ -13,15 +13,16 @@ type StreamKind uint8
 
 // The kinds of streams.
 const (
-	StreamLink   StreamKind = 1 // a link between two nodes: control messages
-	StreamJoin   StreamKind = 2 // admission of a node without a certificate
-	StreamFetch  StreamKind = 3 // chunks of files, asked for by the opener
-	StreamOutput StreamKind = 4 // a worker's output, from the pilot to the primary
-	StreamDial   StreamKind = 5 // bytes to host:port seen from the acceptor; launchers only
-	StreamLog    StreamKind = 6 // the acceptor's own log, newest part
-	StreamAdmit  StreamKind = 7 // admission the other way round: the opener is the signer
-	StreamBulk   StreamKind = 8 // marks a further carrier to a peer as one for bulk; carries nothing
-	StreamListen StreamKind = 9 // asks a hub to listen for its site; launchers only
+	StreamLink   StreamKind = 1  // a link between two nodes: control messages
+	StreamJoin   StreamKind = 2  // admission of a node without a certificate
+	StreamFetch  StreamKind = 3  // chunks of files, asked for by the opener
+	StreamOutput StreamKind = 4  // a worker's output, from the pilot to the primary
+	StreamDial   StreamKind = 5  // bytes to host:port seen from the acceptor; launchers only
+	StreamLog    StreamKind = 6  // the acceptor's own log, newest part
+	StreamAdmit  StreamKind = 7  // admission the other way round: the opener is the signer
+	StreamBulk   StreamKind = 8  // marks a further carrier to a peer as one for bulk; carries nothing
+	StreamListen StreamKind = 9  // asks a hub to listen for its site; launchers only
+	StreamStripe StreamKind = 10 // a further connection for the bytes of a stream that is open
 )
 
 // MaxHops is the largest number of hubs a stream may cross.
@@ -38,6 +39,15 @@ type Open struct {
 	Hops   uint8      `cbor:"4,keyasint,omitempty"` // hubs it may still cross
 	Hubs   []NodeID   `cbor:"5,keyasint,omitempty"` // hubs of the destination, as the opener knows them
 	Route  []NodeID   `cbor:"6,keyasint,omitempty"` // hubs still to cross after the one that reads it, next first
+
+	// Flow names the stream, where it may get stripes.
+	Flow []byte `cbor:"10,keyasint,omitempty"`
+	// Ticket wants the stream's bytes to go over a connection of their own
+	// between these two neighbours, which whoever makes it presents with the
+	// ticket. It is good once, for 10 seconds, and of this carrier only.
+	Ticket []byte `cbor:"11,keyasint,omitempty"`
+	// Call asks the acceptor to make that connection.
+	Call bool `cbor:"12,keyasint,omitempty"`
 }
 
 // Kind implements [Message].
@@ -45,13 +55,16 @@ func (*Open) Kind() Kind { return KindOpen }
 
 // Validate implements [Message].
 func (m *Open) Validate() error {
-	if m.Stream < StreamLink || m.Stream > StreamListen {
+	if m.Stream < StreamLink || m.Stream > StreamStripe {
 		return invalidf("stream kind %d", m.Stream)
 	}
 	if m.Hops > MaxHops {
 		return invalidf("%d hops", m.Hops)
 	}
 	if err := checkHubs(m.Dst, m.Hubs); err != nil {
+		return err
+	}
+	if err := m.checkLane(); err != nil {
 		return err
 	}
 	return m.checkRoute()
