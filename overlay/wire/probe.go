@@ -21,18 +21,17 @@ const MaxHints = 16
 // but that the node may be worth a probe.
 type Hint struct {
 	ID         NodeID        `cbor:"1,keyasint"`
-	Site       string        `cbor:"2,keyasint,omitempty"`
-	Hubs       []NodeID      `cbor:"3,keyasint,omitempty"` // those that relay to it
-	Coordinate Coordinate    `cbor:"4,keyasint"`
-	Age        time.Duration `cbor:"5,keyasint,omitempty"` // of the coordinate
-	RTT        time.Duration `cbor:"6,keyasint,omitempty"` // as the sender measured it; 0: not at all
+	At         *Locality     `cbor:"2,keyasint,omitempty"`
+	Coordinate Coordinate    `cbor:"3,keyasint"`
+	Age        time.Duration `cbor:"4,keyasint,omitempty"` // of the coordinate
+	RTT        time.Duration `cbor:"5,keyasint,omitempty"` // as the sender measured it; 0: not at all
 }
 
 // Probe is to be answered at once with [ProbeReply]: the time between is
 // measured. Its sender says where it is itself.
 type Probe struct {
 	Seq        uint64     `cbor:"1,keyasint"` // hard to guess: the answer carries it
-	Site       string     `cbor:"2,keyasint,omitempty"`
+	At         *Locality  `cbor:"2,keyasint,omitempty"` // of the sender
 	Coordinate Coordinate `cbor:"3,keyasint"`
 	Hints      []Hint     `cbor:"4,keyasint,omitempty"`
 }
@@ -41,13 +40,13 @@ type Probe struct {
 func (*Probe) Kind() Kind { return KindProbe }
 
 // Validate implements [Message].
-func (m *Probe) Validate() error { return checkPlace(m.Site, &m.Coordinate, m.Hints) }
+func (m *Probe) Validate() error { return checkPlace(m.At, &m.Coordinate, m.Hints) }
 
 // ProbeReply answers a Probe.
 type ProbeReply struct {
 	Seq        uint64     `cbor:"1,keyasint"` // that of the Probe
 	Again      uint64     `cbor:"2,keyasint"` // as Seq, for the sender's own measurement; 0: it wants none
-	Site       string     `cbor:"3,keyasint,omitempty"`
+	At         *Locality  `cbor:"3,keyasint,omitempty"`
 	Coordinate Coordinate `cbor:"4,keyasint"`
 	Hints      []Hint     `cbor:"5,keyasint,omitempty"`
 }
@@ -56,13 +55,13 @@ type ProbeReply struct {
 func (*ProbeReply) Kind() Kind { return KindProbeReply }
 
 // Validate implements [Message].
-func (m *ProbeReply) Validate() error { return checkPlace(m.Site, &m.Coordinate, m.Hints) }
+func (m *ProbeReply) Validate() error { return checkPlace(m.At, &m.Coordinate, m.Hints) }
 
 // Placed says where its sender is now: to end a measurement, or because it has
 // moved.
 type Placed struct {
 	Seq        uint64     `cbor:"1,keyasint,omitempty"` // Again of a ProbeReply; 0: nothing is measured
-	Site       string     `cbor:"2,keyasint,omitempty"`
+	At         *Locality  `cbor:"2,keyasint,omitempty"` // of the sender
 	Coordinate Coordinate `cbor:"3,keyasint"`
 }
 
@@ -70,9 +69,9 @@ type Placed struct {
 func (*Placed) Kind() Kind { return KindPlaced }
 
 // Validate implements [Message].
-func (m *Placed) Validate() error { return checkPlace(m.Site, &m.Coordinate, nil) }
+func (m *Placed) Validate() error { return checkPlace(m.At, &m.Coordinate, nil) }
 
-func checkPlace(site string, c *Coordinate, hints []Hint) error {
+func checkPlace(at *Locality, c *Coordinate, hints []Hint) error {
 	if len(hints) > MaxHints {
 		return invalidf("%d hints", len(hints))
 	}
@@ -81,10 +80,10 @@ func checkPlace(site string, c *Coordinate, hints []Hint) error {
 		if h.ID.IsZero() {
 			return invalidf("hint about nobody")
 		}
-		if err := firstError(checkText("site", h.Site, MaxName), checkHubs(h.ID, h.Hubs), h.Coordinate.Validate(),
+		if err := firstError(h.At.validate(h.ID), h.Coordinate.Validate(),
 			checkTime("age", h.Age), checkTime("round-trip time", h.RTT)); err != nil {
 			return err
 		}
 	}
-	return firstError(checkText("site", site, MaxName), c.Validate())
+	return firstError(at.validate(NodeID{}), c.Validate())
 }
