@@ -1,31 +1,33 @@
-// Package testbed runs real OpenSSH servers for tests, on one Linux machine,
-// without touching it.
+// Package testbed runs real OpenSSH servers for tests, and wide-area networks
+// between them, on one Linux machine, without touching it.
 //
-// A [Farm] is a small network of hosts. Every [Host] has a network, mount,
+// A [Farm] is a small network of hosts, a [WAN] one of sites with distances,
+// firewalls and NATs between them. Every [Host] has a network, mount,
 // uts, ipc and pid namespace of its own; its root file system is an overlay
 // on the machine's own, so it has the machine's programs and none of its
 // users, files or processes. What a test does in a host is gone with the host.
-// The hosts hang on bridges in a namespace that is attached to nothing, so two
-// farms, in one process or in two, cannot meet:
+// The hosts hang on bridges in namespaces that are attached to nothing, so two
+// networks, in one process or in two, cannot meet. This is a farm:
 //
 //	client ─┬─ plain        a noisy .bashrc
 //	        ├─ bastion ───┬─ inner1
 //	        │             └─ inner2      no route from the client
 //	        └─ noforward ─── inner3      sshd forbids all forwarding
 //
-// The client is only a network namespace: [Farm.Dial] makes connections from
-// it, and [Farm.Command] runs programs in it that see the machine's files.
+// The client is only a network namespace: [Net.Dial] makes connections from
+// it, and [Net.Command] runs programs in it that see the machine's files.
 //
-// The one rule to know: a farm lives exactly as long as the test process that
+// The one rule to know: a network lives exactly as long as the test process that
 // started it, or shorter. Everything hangs on one pipe whose only writing end
-// is in that process. When it closes, be it by [Farm.Close] or by a SIGKILL,
+// is in that process. When it closes, be it by [Net.Close] or by a SIGKILL,
 // the first process of every host ends, which ends the host and all in it, and
 // a keeper process ends what still runs in the client's namespace and removes
-// the farm's directory. No namespace has a name and no mount is made in the
-// machine's own mount namespace, so there is nothing else to clean.
+// the network's directory; the cards of a WAN's router are open files of the
+// test process. No namespace has a name and no mount is made in the machine's
+// own mount namespace, so there is nothing else to clean.
 //
 // The environment variable ZORILLA_TESTBED decides: unset, tests that need a
-// farm are skipped; "use", they run with the packages that are installed;
+// network are skipped; "use", they run with the packages that are installed;
 // "install", missing packages are installed first. See [Require].
 //
 // The package is not a container engine: there are no limits, no images and no

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path"
@@ -24,25 +25,29 @@ const (
 	linkTime = 20 * time.Second
 )
 
-// Host is one machine of a [Farm], with an sshd on port 22 that serves sftp.
+// Host is one machine of a [Net], with an sshd on port 22 that serves sftp.
 // Its users are alice, bob and root; sshd lets in alice and bob. Its methods
 // may be called by several goroutines at once.
 type Host struct {
 	// Name is the host's name: lower case, one word.
 	Name string
-	// Addr is the IPv4 address: in the client's network, or for an inner host
-	// in the network behind the head.
+	// Addr is the IPv4 address: the one that the client reaches, or for an
+	// inner host the one in the network behind the head.
 	Addr string
 	// InnerAddr is the address in the network behind this host, or empty.
 	InnerAddr string
 	// User is who logs in: alice.
 	User string
 
+	jump     *Host // through which one logs in, or nil
+	noise    bool  // its .bashrc is noisy
+	forbids  bool  // its sshd forbids all forwarding
 	ports    []port
-	net      *os.File // network namespace
-	switches *os.File // network namespace at the other end of its cables
-	pidfd    *os.File // process 1
-	pid      int      // of process 1, as the machine sees it
+	gateway  netip.Addr // to all other networks; zero without one
+	net      *os.File   // network namespace
+	switches *os.File   // network namespace with the bridges it is plugged into
+	pidfd    *os.File   // process 1
+	pid      int        // of process 1, as the machine sees it
 	init     *exec.Cmd
 	ended    chan struct{} // closed when process 1 and all others are gone
 
@@ -51,15 +56,14 @@ type Host struct {
 }
 
 // boot starts the host and its sshd, and notes what is there.
-func (h *Host) boot(ctx context.Context, f *Farm, m *machine) error {
-	h.switches = f.switches
+func (h *Host) boot(ctx context.Context, lifeline *os.File, m *machine) error {
 	stdout, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer stdout.Close()
 	var stderr bytes.Buffer
-	init := &exec.Cmd{Stdout: w, Stderr: &stderr, ExtraFiles: []*os.File{f.reader}, Env: environment("root", "/root")}
+	init := &exec.Cmd{Stdout: w, Stderr: &stderr, ExtraFiles: []*os.File{lifeline}, Env: environment("root", "/root")}
 	err = startInit(h.net, m.mountpoint, h.Name, init, func() error { return m.populate(h) })
 	w.Close()
 	if err != nil {
@@ -148,6 +152,16 @@ func (h *Host) ExecAs(ctx context.Context, user string, argv ...string) ([]byte,
 			strings.Join(argv, " "), h.Name, user, err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return stdout.Bytes(), nil
+}
+
+// InNetwork runs fn on a thread that is in the host's network, and returns what
+// fn returns. Sockets that fn makes in its own goroutine are the host's, and may
+// be used anywhere afterwards; its files stay the machine's.
+func (h *Host) InNetwork(fn func() error) error {
+	if !h.up() {
+		return fmt.Errorf("host %s is down", h.Name)
+	}
+	return inNetwork(h.net, fn)
 }
 
 // inside runs fn on a thread that is in the host.

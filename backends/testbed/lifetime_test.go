@@ -21,7 +21,7 @@ type traces struct {
 	Nets []string // of the client and the hosts, as /proc names them
 }
 
-func tracesOf(t *testing.T, f *testbed.Farm) traces {
+func tracesOf(t *testing.T, f *testbed.Net) traces {
 	t.Helper()
 	tr := traces{Dir: filepath.Dir(f.Key)}
 	out, err := f.Command(t.Context(), "readlink", "/proc/self/ns/net").Output()
@@ -80,7 +80,7 @@ func (tr traces) gone(t *testing.T) {
 	t.Helper()
 	var found []string
 	deadline := time.Now().Add(15 * time.Second)
-	eventually(t, "farm is gone", func() bool {
+	eventually(t, "network is gone", func() bool {
 		found = tr.find(t)
 		if len(found) > 0 && time.Now().After(deadline.Add(-time.Second)) {
 			t.Fatalf("still there:\n%s", strings.Join(found, "\n"))
@@ -121,9 +121,9 @@ func TestTwoFarmsAndClose(t *testing.T) {
 			t.Errorf("farm %d: mark is %q, want %q", i, got, want)
 		}
 	}
-	ofA, ofB := tracesOf(t, a), tracesOf(t, b)
+	ofA, ofB := tracesOf(t, a.Net), tracesOf(t, b.Net)
 	if len(ofA.find(t)) == 0 {
-		t.Fatal("the search does not find a farm that runs")
+		t.Fatal("the search does not find a network that runs")
 	}
 	// The last of them have hardly begun when the farm ends.
 	var stragglers []*exec.Cmd
@@ -161,13 +161,19 @@ func TestChild(t *testing.T) {
 	if os.Getenv(childEnv) == "" {
 		t.Skip("runs in a process of TestKilledProcess only")
 	}
-	f := testbed.SSH(t)
+	var f *testbed.Net
+	if os.Getenv(childEnv) == "wan" {
+		f = testbed.WideArea(t, testbed.Place{Name: "east", Inner: 1, Way: testbed.Masquerade}, testbed.Place{Name: "west"}).Net
+	} else {
+		f = testbed.SSH(t).Net
+	}
+	host := f.Hosts()[0]
 	for _, argv := range [][]string{{"sleep", "1005"}, {"sh", "-c", "trap '' TERM HUP; sleep 1006; sleep 1"}} {
 		if err := f.Command(t.Context(), argv...).Start(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := f.Plain.ExecAs(t.Context(), "alice", "sh", "-c", "trap '' TERM HUP; setsid sleep 1007 </dev/null >/dev/null 2>&1 &"); err != nil {
+	if _, err := host.ExecAs(t.Context(), "alice", "sh", "-c", "trap '' TERM HUP; setsid sleep 1007 </dev/null >/dev/null 2>&1 &"); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(tracesOf(t, f))
@@ -180,12 +186,19 @@ func TestChild(t *testing.T) {
 
 func TestKilledProcess(t *testing.T) {
 	testbed.Require(t)
+	for _, of := range []string{"farm", "wan"} {
+		t.Run(of, func(t *testing.T) { killProcess(t, of) })
+	}
+}
+
+// killProcess kills a test process that has a network.
+func killProcess(t *testing.T, of string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.Command(self, "-test.run=^TestChild$", "-test.timeout=2m")
-	child.Env = append(os.Environ(), childEnv+"=1", testbed.Env+"=use")
+	child.Env = append(os.Environ(), childEnv+"="+of, testbed.Env+"=use")
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -204,12 +217,12 @@ func TestKilledProcess(t *testing.T) {
 		t.Log("child: ", lines.Text())
 	}
 	if tr.Dir != "" && len(tr.find(t)) == 0 {
-		t.Error("the search does not find a farm that runs")
+		t.Error("the search does not find a network that runs")
 	}
 	child.Process.Kill()
 	child.Wait()
 	if tr.Dir == "" {
-		t.Fatal("the child started no farm")
+		t.Fatal("the child started no network")
 	}
 	killed := time.Now()
 	tr.gone(t)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +39,7 @@ func accountOf(user string) (account, bool) {
 	return all[i], true
 }
 
-// machine is what the hosts of a farm have in common.
+// machine is what the hosts of a network have in common.
 type machine struct {
 	mountpoint     string // empty directory; each host mounts on it in its own namespace
 	authorized     []byte // public key of the user, as in authorized_keys
@@ -49,9 +50,9 @@ type machine struct {
 }
 
 // makeFiles makes the keys and the client's files.
-func (f *Farm) makeFiles() (*machine, error) {
-	m := &machine{mountpoint: filepath.Join(f.dir, "host"), hostKeys: make(map[string][]byte)}
-	for _, dir := range []string{f.dir, m.mountpoint} {
+func (n *Net) makeFiles() (*machine, error) {
+	m := &machine{mountpoint: filepath.Join(n.dir, "host"), hostKeys: make(map[string][]byte)}
+	for _, dir := range []string{n.dir, m.mountpoint} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, err
 		}
@@ -63,14 +64,24 @@ func (f *Farm) makeFiles() (*machine, error) {
 	m.authorized = public
 	var known bytes.Buffer
 	hosts := bytes.NewBufferString("127.0.0.1 localhost\n")
-	for _, h := range f.Hosts() {
+	holders := make(map[netip.Addr]int) // private addresses may be many hosts'
+	for _, h := range n.hosts {
+		for _, p := range h.ports {
+			holders[p.addr.Addr()]++
+		}
+	}
+	for _, h := range n.hosts {
 		private, public, err := newKey(h.Name)
 		if err != nil {
 			return nil, err
 		}
 		m.hostKeys[h.Name] = private
 		for _, p := range h.ports {
-			fmt.Fprintf(&known, "%s,%s %s", h.Name, p.addr.Addr(), public)
+			names := h.Name
+			if holders[p.addr.Addr()] == 1 {
+				names += "," + p.addr.Addr().String()
+			}
+			fmt.Fprintf(&known, "%s %s", names, public)
 			fmt.Fprintf(hosts, "%s %s\n", p.addr.Addr(), h.Name)
 		}
 	}
@@ -81,7 +92,7 @@ func (f *Farm) makeFiles() (*machine, error) {
 	for _, file := range []struct {
 		path    string
 		content []byte
-	}{{f.Key, key}, {f.Key + ".pub", public}, {f.KnownHosts, known.Bytes()}, {f.SSHConfig, f.sshConfig()}} {
+	}{{n.Key, key}, {n.Key + ".pub", public}, {n.KnownHosts, known.Bytes()}, {n.SSHConfig, n.sshConfig()}} {
 		if err := os.WriteFile(file.path, file.content, 0o600); err != nil {
 			return nil, err
 		}
@@ -107,12 +118,12 @@ func newKey(comment string) (private, public []byte, err error) {
 }
 
 // sshConfig is the client's configuration of OpenSSH.
-func (f *Farm) sshConfig() []byte {
+func (n *Net) sshConfig() []byte {
 	var b bytes.Buffer
-	for _, h := range f.Hosts() {
+	for _, h := range n.hosts {
 		fmt.Fprintf(&b, "Host %s\n\tHostName %s\n", h.Name, h.Addr)
-		if h == f.Inner1 || h == f.Inner2 {
-			fmt.Fprintf(&b, "\tProxyJump %s\n", f.Bastion.Name)
+		if h.jump != nil {
+			fmt.Fprintf(&b, "\tProxyJump %s\n", h.jump.Name)
 		}
 	}
 	fmt.Fprintf(&b, `Host *
@@ -125,7 +136,7 @@ func (f *Farm) sshConfig() []byte {
 	StrictHostKeyChecking yes
 	BatchMode yes
 	ConnectTimeout 10
-`, f.Key, f.KnownHosts)
+`, n.Key, n.KnownHosts)
 	return b.Bytes()
 }
 
@@ -204,7 +215,7 @@ func (m *machine) populate(h *Host) error {
 			continue
 		}
 		bashrc := ""
-		if h.Name == "plain" {
+		if h.noise {
 			bashrc = noise
 		}
 		dir := filepath.Join(a.home, ".ssh")

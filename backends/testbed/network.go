@@ -42,10 +42,15 @@ func (s subnet) prefix(in segment, host byte) netip.Prefix {
 
 // port is a network card of a host and the cable to a bridge.
 type port struct {
-	device  string // within the host
-	peer    string // at the bridge
-	segment segment
-	addr    netip.Prefix
+	device string // within the host
+	peer   string // at the bridge
+	bridge string
+	addr   netip.Prefix
+}
+
+// on returns a port on the bridge of a segment.
+func (s subnet) on(in segment, device, peer string, number byte) port {
+	return port{device: device, peer: peer, bridge: fmt.Sprintf("br%d", in), addr: s.prefix(in, number)}
 }
 
 // layOut names the hosts and says what is connected to what.
@@ -53,10 +58,7 @@ func (f *Farm) layOut(s subnet) {
 	host := func(name string, number byte, in ...segment) *Host {
 		h := &Host{Name: name, User: "alice", ended: make(chan struct{})}
 		for i, seg := range in {
-			h.ports = append(h.ports, port{
-				device: fmt.Sprintf("eth%d", i), peer: fmt.Sprintf("%s%d", name, i),
-				segment: seg, addr: s.prefix(seg, number),
-			})
+			h.ports = append(h.ports, s.on(seg, fmt.Sprintf("eth%d", i), fmt.Sprintf("%s%d", name, i), number))
 		}
 		h.Addr = h.ports[0].addr.Addr().String()
 		if len(in) > 1 {
@@ -65,62 +67,71 @@ func (f *Farm) layOut(s subnet) {
 		return h
 	}
 	f.Plain = host("plain", 11, outer)
+	f.Plain.noise = true
 	f.Bastion = host("bastion", 12, outer, inner)
 	f.NoForward = host("noforward", 13, outer, sealed)
+	f.NoForward.forbids = true
 	f.Inner1 = host("inner1", 21, inner)
 	f.Inner2 = host("inner2", 22, inner)
+	f.Inner1.jump, f.Inner2.jump = f.Bastion, f.Bastion
 	f.Inner3 = host("inner3", 23, sealed)
-	f.clientPort = port{device: "eth0", peer: "client0", segment: outer, addr: s.prefix(outer, 1)}
-}
-
-// makeNetworks makes all network namespaces, still unconnected.
-func (f *Farm) makeNetworks() error {
-	into := func(ns **os.File) func() error {
-		return func() (err error) {
-			*ns, err = newNetwork()
-			return err
-		}
-	}
-	var g errgroup.Group
-	g.Go(into(&f.switches))
-	g.Go(into(&f.client))
-	for _, h := range f.Hosts() {
-		g.Go(into(&h.net))
-	}
-	return g.Wait()
+	f.hosts = []*Host{f.Plain, f.Bastion, f.NoForward, f.Inner1, f.Inner2, f.Inner3}
+	f.clientPort = s.on(outer, "eth0", "client0", 1)
 }
 
 // connect makes the bridges, plugs everything in and gives it addresses.
 func (f *Farm) connect(ctx context.Context) error {
-	var b strings.Builder
-	fmt.Fprintln(&b, "link set lo up")
+	var w wiring
 	for seg := range segments {
-		fmt.Fprintf(&b, "link add br%d type bridge\nlink set br%d up\n", seg, seg)
+		w.bridge(fmt.Sprintf("br%d", seg))
 	}
-	plug := func(p port, ns *os.File) {
-		fmt.Fprintf(&b, "link add %s type veth peer name %s netns %s\n", p.peer, p.device, descriptorPath(ns))
-		fmt.Fprintf(&b, "link set %s master br%d up\n", p.peer, p.segment)
+	w.plug(f.client, netip.Addr{}, f.clientPort)
+	for _, h := range f.hosts {
+		h.switches = f.routers[0]
+		w.plug(h.net, h.gateway, h.ports...)
 	}
-	plug(f.clientPort, f.client)
-	for _, h := range f.Hosts() {
-		for _, p := range h.ports {
-			plug(p, h.net)
-		}
+	return w.make(ctx, f.routers[0])
+}
+
+// wiring is what one namespace with bridges has to be told, and what then the
+// namespaces that are plugged into it.
+type wiring struct {
+	lines strings.Builder
+	ends  []wireEnd
+}
+
+type wireEnd struct {
+	ns    *os.File
+	lines string
+}
+
+func (w *wiring) bridge(name string) {
+	fmt.Fprintf(&w.lines, "link add %s type bridge\nlink set %s up\n", name, name)
+}
+
+// plug puts a namespace's ports on their bridges; its packets to elsewhere go
+// to gateway, if there is one.
+func (w *wiring) plug(ns *os.File, gateway netip.Addr, ports ...port) {
+	lines := "link set lo up\n"
+	for _, p := range ports {
+		fmt.Fprintf(&w.lines, "link add %s type veth peer name %s netns %s\n", p.peer, p.device, descriptorPath(ns))
+		fmt.Fprintf(&w.lines, "link set %s master %s up\n", p.peer, p.bridge)
+		lines += fmt.Sprintf("addr add %s dev %s\nlink set %s up\n", p.addr, p.device, p.device)
 	}
-	if err := ip(ctx, f.switches, b.String()); err != nil {
+	if gateway.IsValid() {
+		lines += fmt.Sprintf("route add default via %s\n", gateway)
+	}
+	w.ends = append(w.ends, wireEnd{ns, lines})
+}
+
+// make does it all.
+func (w *wiring) make(ctx context.Context, ns *os.File) error {
+	if err := ip(ctx, ns, "link set lo up\n"+w.lines.String()); err != nil {
 		return fmt.Errorf("connect networks: %w", err)
 	}
-	address := func(ns *os.File, ports ...port) func() error {
-		lines := "link set lo up\n"
-		for _, p := range ports {
-			lines += fmt.Sprintf("addr add %s dev %s\nlink set %s up\n", p.addr, p.device, p.device)
-		}
-		return func() error { return ip(ctx, ns, lines) }
-	}
 	var g errgroup.Group
-	g.Go(address(f.client, f.clientPort))
-	for _, h := range f.Hosts() {
-		g.Go(address(h.net, h.ports...))
+	for _, end := range w.ends {
+		g.Go(func() error { return ip(ctx, end.ns, end.lines) })
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("give addresses: %w", err)

@@ -31,7 +31,7 @@ const (
 
 // packages returns the Debian packages that tests with real daemons may use.
 func packages() []string {
-	return []string{"openssh-server", "openssh-client", "openjdk-17-jdk-headless", "iproute2", "nftables", "procps"}
+	return []string{"openssh-server", "openssh-client", "openjdk-17-jdk-headless", "iproute2", "nftables", "procps", "iperf3"}
 }
 
 // Require makes sure that the testbed can be used, or ends the test: it skips

@@ -39,7 +39,7 @@ PrintMotd no
 MaxStartups 200:30:400
 Subsystem sftp /usr/lib/openssh/sftp-server
 `, sshdPort, sshdKey, sshdPid)
-	if h.Name == "noforward" {
+	if h.forbids {
 		b.WriteString(`AllowTcpForwarding no
 AllowStreamLocalForwarding no
 GatewayPorts no
