@@ -79,15 +79,17 @@ func (w *world) checkDone(j *jobState, key wire.Key) {
 	j.done[key.Rank] = true
 }
 
+// watch lets the checkers look at everything once a second from now on.
+func (w *world) watch() { w.k.After(time.Second, w.checkEverySecond) }
+
 func (w *world) checkEverySecond() {
-	now := w.k.Now()
 	for _, s := range w.spots {
 		n := s.node
 		if n == nil || !n.alive {
 			continue
 		}
-		st := n.core.Stats(now)
-		if st.Overdue > time.Second {
+		st := n.core.Stats(w.local(n))
+		if st.Overdue > time.Second && !s.slow && s.paused+time.Second < w.k.Now() {
 			w.violate("a claim of %s is open %v after its time", n.id.Short(), st.Overdue)
 		}
 		used := 0
@@ -107,8 +109,11 @@ func (w *world) checkEverySecond() {
 			w.checkOutlives(n, p.key)
 		}
 	}
-	if w.net.Queued > maxQueued {
-		w.violate("%d messages under way between two nodes", w.net.Queued)
+	if w.net.queued > maxQueued {
+		w.violate("%d messages under way between two nodes", w.net.queued)
+	}
+	if w.net.bytes > maxQueue || w.cfg.Calm && w.net.overflow > 0 {
+		w.violate("%d bytes have waited for a link, %d links overflowed", w.net.bytes, w.net.overflow)
 	}
 	if len(w.violations) < maxBad {
 		w.k.After(time.Second, w.checkEverySecond)
@@ -162,7 +167,7 @@ func (w *world) checkEnded() {
 func (w *world) checkGone(nodes []*node) {
 	for _, n := range nodes {
 		if n != nil && n.alive {
-			w.violate("node %s (%v, spot %d) is left: %+v, %d processes", n.id.Short(), n.spot.role, n.spot.index, n.core.Stats(w.k.Now()), len(n.processes))
+			w.violate("node %s (%s) is left: %+v, %d processes", n.id.Short(), n.spot.name(), n.core.Stats(w.local(n)), len(n.processes))
 		}
 	}
 }

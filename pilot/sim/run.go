@@ -2,9 +2,10 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"time"
 
-	"github.com/zorilla-grid/zorilla/overlay/sim"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
@@ -17,8 +18,7 @@ const (
 	nodeLease = 60 * time.Second
 	endBound  = 15 * time.Minute // for all jobs to end, once faults have
 	bootTime  = 6 * time.Second  // for everybody to be there, once faults have stopped
-	leaveTime = 30 * time.Second // for everybody to leave, beside the lease
-	codecEach = 7                // every so many messages one goes through its encoding
+	leaveTime = 40 * time.Second // for everybody to leave, beside the lease
 )
 
 // Config is a simulation.
@@ -29,6 +29,11 @@ type Config struct {
 
 	// Calm leaves out the faults.
 	Calm bool
+	// RTT holds the round trips between sites, of which there are as many as
+	// it has rows; 0 is a pair without one. nil means sites that are made up.
+	RTT [][]time.Duration
+	// Trace takes every message that a node hands to its transport; nil discards them.
+	Trace func(Message)
 	// Log takes what happens, for people; nil discards it.
 	Log func(now time.Duration, text string)
 }
@@ -56,6 +61,9 @@ type Result struct {
 	Virtual    float64  `json:"virtual_s"`
 	Faults     int      `json:"faults"`
 	Jobs       []Job    `json:"jobs"`
+
+	Kinds   map[string]int `json:"kinds"` // messages by kind
+	Overlay *Overlay       `json:"-"`     // as it was when the last job had ended
 }
 
 // Command returns the command line that repeats a simulation.
@@ -82,15 +90,22 @@ func Run(cfg Config) (Result, error) {
 	if err := cfg.validate(); err != nil {
 		return Result{}, err
 	}
-	w := newWorld(cfg)
-	w.build()
-	w.planJobs()
-	if !cfg.Calm {
-		w.planFaults()
+	r := rand.New(rand.NewPCG(cfg.Seed, 0x6c61796f7574))
+	wc := worldConfig{Seed: cfg.Seed, Noise: 0.01, Skew: true, Calm: cfg.Calm, Log: cfg.Log, Trace: cfg.Trace}
+	bad := 0.02
+	if cfg.Calm {
+		wc.Noise, bad = 0, 0
 	}
-	w.k.At(time.Second, w.checkEverySecond)
-
+	wc.Layout = mixedLayout(r, cfg.Nodes, cfg.RTT, bad)
+	w := newWorld(wc)
+	w.build(5 * time.Second)
 	calm := time.Duration(cfg.Seconds) * time.Second
+	w.planJobs(calm)
+	if !cfg.Calm {
+		w.planFaults(calm)
+	}
+	w.watch()
+
 	w.k.Run(calm)
 	w.calmDown()
 	w.k.Run(calm + bootTime)
@@ -98,8 +113,11 @@ func Run(cfg Config) (Result, error) {
 		w.k.Run(w.k.Now() + time.Second)
 	}
 	w.checkEnded()
+	picture := w.picture()
 	w.finish()
-	return w.result(), nil
+	result := w.result()
+	result.Overlay = picture
+	return result, nil
 }
 
 // finish ends the session, by the launcher's word or by its death, and looks for what is left.
@@ -108,45 +126,42 @@ func (w *world) finish() {
 		return
 	}
 	w.over = true
-	home := w.spots[0].node
+	home := w.home()
 	if w.k.Chance(0.5) {
 		w.logf("the launcher retires everybody")
 		var told []*node
 		for _, s := range w.spots[1:] {
-			if w.linked(s) {
-				told = append(told, s.node)
+			if n := s.node; n != nil && n.alive {
+				if _, d := w.way(n, home); d != 0 {
+					told = append(told, n)
+				}
 			}
 		}
-		w.input(home, func(n *node) { n.core.Retire(w.k.Now(), "", "the session ends") })
-		w.k.Run(w.k.Now() + leaveTime)
-		w.checkGone(told)
-	} else {
-		w.logf("the launcher dies")
+		w.input(home, func(n *node) { n.core.Retire(w.local(n), "", "the session ends") })
+		w.await(told, leaveTime)
+	}
+	if home.alive {
 		w.crash(home, false)
 	}
 	var all []*node
 	for _, s := range w.spots[1:] {
 		all = append(all, s.node)
 	}
-	w.k.Run(w.k.Now() + nodeLease + leaveTime)
-	w.checkGone(all)
+	w.await(all, nodeLease+leaveTime)
 }
 
-// linked reports whether there are links all the way from a spot to the launcher.
-func (w *world) linked(s *spot) bool {
-	for s.parent >= 0 {
-		up := w.spots[s.parent]
-		if s.node == nil || up.node == nil || s.node.links[up.node.id] == 0 {
-			return false
-		}
-		s = up
+// await gives nodes a time to end, and notes those that do not.
+func (w *world) await(nodes []*node, d time.Duration) {
+	alive := func(n *node) bool { return n != nil && n.alive }
+	for end := w.k.Now() + d; w.k.Now() < end && slices.ContainsFunc(nodes, alive); {
+		w.k.Run(min(end, w.k.Now()+time.Second))
 	}
-	return true
+	w.checkGone(nodes)
 }
 
 func (w *world) result() Result {
-	r := Result{Nodes: w.cfg.Nodes, Seed: w.cfg.Seed, Digest: fmt.Sprintf("%016x", w.k.Digest()),
-		Violations: w.violations, Events: w.k.Events(), Messages: w.net.Sent, Virtual: w.k.Now().Seconds(), Faults: w.faults}
+	r := Result{Nodes: len(w.spots), Seed: w.cfg.Seed, Digest: fmt.Sprintf("%016x", w.k.Digest()),
+		Violations: w.violations, Events: w.k.Events(), Messages: w.net.sent, Virtual: w.k.Now().Seconds(), Faults: w.faults, Kinds: w.traffic.byKind()}
 	if r.Violations == nil {
 		r.Violations = []string{}
 	}
@@ -162,9 +177,9 @@ func (w *world) result() Result {
 }
 
 // planJobs submits several jobs: most from the launcher, some from a pilot.
-func (w *world) planJobs() {
+func (w *world) planJobs(calm time.Duration) {
 	k := w.k
-	pilots := w.cfg.Nodes - 1 - w.hubs
+	pilots := len(w.spots) - 1 - w.hubs
 	slots := 0
 	for _, s := range w.spots {
 		slots += int(s.offer.Slots)
@@ -174,10 +189,7 @@ func (w *world) planJobs() {
 		want := 1 + k.Rand().IntN(max(1, min(slots/3, pilots)))
 		spec := job.Spec{Want: want, Min: 1 + k.Rand().IntN(want), OnFailure: job.Replace,
 			Lease: k.Between(15*time.Second, 30*time.Second), GangWait: k.Between(20*time.Second, 60*time.Second)}
-		k.Rand().Uint64()
-		for b := range spec.ID {
-			spec.ID[b] = byte(k.Rand().Uint32())
-		}
+		spec.ID = w.jobID()
 		if k.Chance(0.3) {
 			spec.Needs.Cores = 2
 		}
@@ -194,40 +206,32 @@ func (w *world) planJobs() {
 		if k.Chance(0.3) {
 			spec.Program.Root = wire.Digest{}
 		}
-		j := &jobState{spec: spec, last: k.Between(time.Second, 40*time.Second), fails: 0, started: make(map[wire.Attempt]wire.NodeID),
-			newest: make(map[uint32]uint32), done: make(map[uint32]bool)}
+		j := newJobState(spec, k.Between(time.Second, 40*time.Second))
 		if k.Chance(0.3) {
 			j.fails = 0.02
 		}
 		second := i == 1
 		w.jobs = append(w.jobs, j)
 		w.jobOf[spec.ID] = j
-		at := k.Between(0, time.Duration(w.cfg.Seconds)*time.Second/3)
-		j.primary = w.spots[0].node
+		at := k.Between(0, calm/3)
+		j.primary = w.home()
 		k.At(at, func() {
 			by := w.spots[0]
 			if second {
 				by = w.anyPilot()
 			}
-			if by == nil || by.node.core.Stats(k.Now()).Leaving {
+			if by == nil || by.paused != 0 || by.node.core.Stats(w.local(by.node)).Leaving {
 				by = w.spots[0]
 			}
-			j.primary, j.submitted = by.node, k.Now()
-			w.logf("job %s: %d workers (at least %d), lease %v, primary %s", spec.ID.Short(), want, spec.Min, spec.Lease, by.node.id.Short())
-			w.input(by.node, func(n *node) {
-				if err := n.core.Submit(k.Now(), spec); err != nil {
-					w.violate("submit: %v", err)
-				}
-			})
+			w.lead(by.node, j)
 		})
 		switch {
 		case second && k.Chance(0.3): // its primary dies while everybody works
 			j.last = time.Hour
 			k.At(at+k.Between(20*time.Second, 60*time.Second), func() {
-				if j.primary == w.spots[0].node {
-					w.input(j.primary, func(n *node) { n.core.Cancel(k.Now(), spec.ID, job.Limit, false) })
+				if j.primary == w.home() {
+					w.input(j.primary, func(n *node) { n.core.Cancel(w.local(n), spec.ID, job.Limit, false) })
 				} else if j.primary.alive {
-					w.logf("the primary of job %s dies", spec.ID.Short())
 					s := j.primary.spot
 					w.crash(j.primary, k.Chance(0.5))
 					k.After(time.Minute, func() { w.boot(s) })
@@ -236,16 +240,8 @@ func (w *world) planJobs() {
 		case i == n-1 && k.Chance(0.5): // it is cancelled
 			j.last = 10 * time.Minute
 			k.At(at+k.Between(10*time.Second, 60*time.Second), func() {
-				w.input(j.primary, func(n *node) { n.core.Cancel(k.Now(), spec.ID, job.Interrupted, k.Chance(0.5)) })
+				w.input(j.primary, func(n *node) { n.core.Cancel(w.local(n), spec.ID, job.Interrupted, k.Chance(0.5)) })
 			})
 		}
 	}
-}
-
-func newWorld(cfg Config) *world {
-	k := sim.New(cfg.Seed)
-	w := &world{cfg: cfg, k: k, byID: make(map[wire.NodeID]*node), jobOf: make(map[wire.JobID]*jobState)}
-	w.net = sim.NewNetwork(k, w.path)
-	w.net.Partition(w.island)
-	return w
 }

@@ -35,7 +35,7 @@ func (s *shell) init(slots int) {
 // apply does what a node wants done.
 func (w *world) apply(n *node, fx core.Effects) {
 	if len(fx.Sends) > maxSends+len(n.links)*8 {
-		w.violate("node %s sends %d messages at once", n.id.Short(), len(fx.Sends))
+		w.violate("node %s sends %d messages at once", n.spot.name(), len(fx.Sends))
 	}
 	for _, s := range fx.Sends {
 		w.send(n, s)
@@ -46,11 +46,11 @@ func (w *world) apply(n *node, fx core.Effects) {
 			if w.noise > 0 && w.k.Chance(0.01) {
 				err = "the holder hung up"
 			}
-			w.input(n, func(n *node) { n.core.Fetched(w.k.Now(), f.Job, f.Root, err) })
+			w.input(n, func(n *node) { n.core.Fetched(w.local(n), f.Job, f.Root, err) })
 		})
 	}
 	for _, s := range fx.Starts {
-		w.start(n, s)
+		w.startWorker(n, s)
 	}
 	for _, x := range fx.Kills {
 		w.kill(n, x)
@@ -72,7 +72,8 @@ func (w *world) apply(n *node, fx core.Effects) {
 		if len(n.processes) > 0 {
 			w.violate("node %s leaves (%s) with %d workers running", n.id.Short(), fx.Leave.Reason, len(n.processes))
 		}
-		w.logf("node %s (%v) leaves: %s", n.id.Short(), n.spot.role, fx.Leave.Reason)
+		w.logf("node %s (%s) leaves: %s", n.id.Short(), n.spot.name(), fx.Leave.Reason)
+		n.leaves = true
 		w.k.After(100*time.Millisecond, func() { w.crash(n, false) })
 	}
 }
@@ -86,7 +87,7 @@ func (w *world) late(n *node, lo, hi time.Duration) time.Duration {
 	return d
 }
 
-func (w *world) start(n *node, s core.Start) {
+func (w *world) startWorker(n *node, s core.Start) {
 	p := &process{key: s.Key, slots: s.Slots}
 	w.checkStart(n, s)
 	for _, i := range s.Slots {
@@ -105,8 +106,12 @@ func (w *world) start(n *node, s core.Start) {
 			return
 		}
 		p.running = true
-		w.input(n, func(n *node) { n.core.Started(w.k.Now(), p.key, 1000+int(p.key.Rank)) })
-		w.k.After(w.k.Between(j.last/2, j.last*3/2), func() {
+		w.input(n, func(n *node) { n.core.Started(w.local(n), p.key, 1000+int(p.key.Rank)) })
+		last := j.last
+		if !j.steady {
+			last = w.k.Between(j.last/2, j.last*3/2)
+		}
+		w.k.After(last, func() {
 			exit := wire.Exit{Reason: wire.ExitProgram}
 			if w.k.Chance(j.fails) {
 				exit.Code = 3
@@ -127,7 +132,7 @@ func (w *world) end(n *node, p *process, exit wire.Exit) {
 	}
 	delete(n.processes, p.key)
 	w.input(n, func(n *node) {
-		n.core.Exited(w.k.Now(), p.key, wire.Result{Exit: exit, Stdout: int64(p.key.Rank)})
+		n.core.Exited(w.local(n), p.key, wire.Result{Exit: exit, Stdout: int64(p.key.Rank)})
 	})
 }
 
@@ -149,7 +154,7 @@ func (w *world) collect(n *node, c core.Collect) {
 			return
 		}
 		o := w.byID[c.Node]
-		if !w.connected(n, o) {
+		if _, d := w.way(n, o); n != o && d == 0 {
 			w.collect(n, c)
 			return
 		}
@@ -158,7 +163,7 @@ func (w *world) collect(n *node, c core.Collect) {
 		if !o.sandboxes[c.Key] {
 			err = "it is not there"
 		}
-		w.input(n, func(n *node) { n.core.Collected(w.k.Now(), c.Key, err) })
+		w.input(n, func(n *node) { n.core.Collected(w.local(n), c.Key, err) })
 	})
 }
 
@@ -174,10 +179,14 @@ func (w *world) event(n *node, e core.Event) {
 		switch e.Change {
 		case job.Granted:
 			w.checkGranted(j, e.Key)
+			j.granted[e.Key.Rank] = e.Peer.ID
+			j.grants = append(j.grants, w.k.Now())
 		case job.Done:
 			w.checkDone(j, e.Key)
 		case job.Lost:
 			j.lost++
+			j.losses = append(j.losses, w.k.Now())
+			delete(j.granted, e.Key.Rank)
 			w.logf("job %s: worker %d.%d on %s lost: %s", e.Key.Job.Short(), e.Key.Rank, e.Key.Attempt, e.Peer.ID.Short(), e.Reason)
 		}
 	case core.JobEnded:
@@ -193,7 +202,8 @@ func (w *world) event(n *node, e core.Event) {
 			}
 		}
 	case core.PeerDown:
-		w.logf("node %s: peer %s is down: %s", n.id.Short(), e.Peer.ID.Short(), e.Reason)
+		w.logf("%s: peer %s is down: %s", n.spot.name(), e.Peer.ID.Short(), e.Reason)
+		w.checkDeath(n, e)
 	}
 }
 

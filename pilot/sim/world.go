@@ -3,7 +3,6 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/sim"
@@ -12,48 +11,85 @@ import (
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
 
-// world is a session: places in a tree of links, and the nodes on them.
-type world struct {
-	cfg   Config
-	k     *sim.Kernel
-	net   *sim.Network
-	spots []*spot
-	byID  map[wire.NodeID]*node // dead ones included
-	hubs  int
-	ids   uint64
-	noise float64 // probability of a message's misfortune
-	over  bool    // the session ends
+// worldConfig describes a world.
+type worldConfig struct {
+	Seed   uint64
+	Layout layout
+	Noise  float64 // probability that a message is lost; as many come twice, three times as many late
+	Skew   bool    // every node's clock has an origin and a speed of its own
+	Calm   bool    // nothing goes wrong, which checkers rely on
+	Log    func(now time.Duration, text string)
+	Trace  func(Message)
+}
 
-	jobs       []*jobState
-	jobOf      map[wire.JobID]*jobState
-	faults     int
-	messages   uint64
-	violations []string
+// world is a session: machines at sites, the nodes on them, and the links
+// between those.
+type world struct {
+	cfg   worldConfig
+	k     *sim.Kernel
+	sites []*siteState // of the layout, and home at the end
+	spots []*spot      // the launcher, the hubs, the pilots
+	hubs  int          // how many spots of hubs there are
+	byID  map[wire.NodeID]*node
+	ids   uint64
+	noise float64
+	over  bool // the session ends
+	net   netState
+	codec uint64 // every so many messages one goes through its encoding
+
+	jobs        []*jobState
+	jobOf       map[wire.JobID]*jobState
+	faults      int
+	falseDeaths int
+	traffic     traffic
+	violations  []string
+	onSend      func(n, to *node, m wire.Message)
+}
+
+// siteState is a site as it is now.
+type siteState struct {
+	index  int
+	name   string
+	lan    time.Duration // round trip
+	rtt    []time.Duration
+	hubs   []*spot
+	pilots int  // how many
+	cut    bool // nothing leaves it and nothing enters
+	group  int  // sites of different groups do not reach each other
 }
 
 // spot is a place for one node at a time: a machine.
 type spot struct {
-	index  int
-	parent int // -1 for the launcher
-	role   wire.Role
-	site   int
-	delay  time.Duration // to the parent
-	cut    bool          // the way to the parent is cut
-	slow   bool          // the machine does everything late
-	bad    bool          // no worker starts here
-	offer  wire.Offer
-	node   *node
+	index   int
+	role    wire.Role
+	number  int // among those of its role at its site
+	site    *siteState
+	reach   reach
+	parents []*spot // whom its nodes dial
+	cut     bool    // nothing leaves it and nothing enters
+	slow    bool    // the machine does everything late
+	bad     bool    // no worker starts here
+	offer   wire.Offer
+	origin  time.Duration // of its clock
+	drift   time.Duration // of its clock, nanoseconds in a millisecond
+	paused  time.Duration // it does nothing until then
+	trouble time.Duration // when it was last hard to reach for a reason
+	node    *node
 }
 
 // node is one process on a spot, with its shell.
 type node struct {
+	w      *world
 	id     wire.NodeID
 	spot   *spot
 	core   *machine
 	alive  bool
-	links  map[wire.NodeID]uint64 // to whom; which link it is
-	dials  map[wire.NodeID]bool
-	tickAt time.Duration
+	leaves bool // it has said goodbye
+	booted time.Duration
+	links  map[wire.NodeID]*link
+	order  []*link // the same, the oldest first
+	calls  map[wire.NodeID]bool
+	tickAt time.Duration // when its next Tick is planned; 0: not
 	shell
 }
 
@@ -68,16 +104,164 @@ type jobState struct {
 	spec      job.Spec
 	primary   *node
 	last      time.Duration // how long a worker runs
+	steady    bool          // all of them the same time
 	fails     float64       // probability that the program fails
 	submitted time.Duration
 	started   map[wire.Attempt]wire.NodeID
 	newest    map[uint32]uint32
+	granted   map[uint32]wire.NodeID // who has a rank now
+	grants    []time.Duration
 	done      map[uint32]bool
 	lost      int
+	losses    []time.Duration
 	ended     bool
 	endedAt   time.Duration
 	end       core.JobEnded
 	orphaned  time.Duration // when its primary died; 0: it did not
+}
+
+func newJobState(spec job.Spec, runs time.Duration) *jobState {
+	return &jobState{spec: spec, last: runs, started: make(map[wire.Attempt]wire.NodeID),
+		newest: make(map[uint32]uint32), granted: make(map[uint32]wire.NodeID), done: make(map[uint32]bool)}
+}
+
+// newWorld makes the places of a world; nobody is there yet. The layout must
+// be valid.
+func newWorld(cfg worldConfig) *world {
+	w := &world{cfg: cfg, k: sim.New(cfg.Seed), byID: make(map[wire.NodeID]*node), jobOf: make(map[wire.JobID]*jobState), noise: cfg.Noise}
+	l := cfg.Layout
+	l.complete()
+	for i, s := range l.Sites {
+		rtt := append(append([]time.Duration(nil), l.WAN[i]...), l.Home[i])
+		w.sites = append(w.sites, &siteState{index: i, name: s.Name, lan: s.LAN, rtt: rtt})
+	}
+	home := &siteState{index: len(l.Sites), name: "home", rtt: append([]time.Duration(nil), l.Home...)}
+	w.sites = append(w.sites, home)
+	launcher := w.addSpot(wire.RoleLauncher, home, closed)
+	for i, s := range l.Sites {
+		for range s.Hubs {
+			h := w.addSpot(wire.RoleHub, w.sites[i], s.Reach)
+			w.sites[i].hubs = append(w.sites[i].hubs, h)
+			if h.parents = []*spot{launcher}; s.Behind >= 0 {
+				h.parents = w.sites[s.Behind].hubs
+			}
+			w.hubs++
+		}
+	}
+	for i, s := range l.Sites {
+		for _, g := range s.Groups {
+			for range g.Count {
+				p := w.addSpot(wire.RolePilot, w.sites[i], g.Reach)
+				p.offer, p.bad, p.parents = g.Offer, g.Bad, w.sites[i].hubs
+			}
+		}
+	}
+	w.codec = 7
+	if len(w.spots) > 1000 {
+		w.codec = 61
+	}
+	return w
+}
+
+func (w *world) addSpot(role wire.Role, at *siteState, r reach) *spot {
+	s := &spot{index: len(w.spots), role: role, site: at, reach: r}
+	if role == wire.RolePilot {
+		s.number = at.pilots
+		at.pilots++
+	} else {
+		s.number = len(at.hubs)
+	}
+	if w.cfg.Skew {
+		s.origin = w.k.Between(time.Second, 1000*time.Hour)
+		s.drift = time.Duration(w.k.Rand().IntN(201) - 100)
+	}
+	w.spots = append(w.spots, s)
+	return s
+}
+
+// build boots everybody within a time, the launcher at once.
+func (w *world) build(within time.Duration) {
+	w.boot(w.spots[0])
+	for _, s := range w.spots[1:] {
+		w.k.At(w.k.Between(0, within), func() { w.boot(s) })
+	}
+}
+
+// boot starts a process on a spot, unless there is one.
+func (w *world) boot(s *spot) {
+	if s.node != nil && s.node.alive {
+		return
+	}
+	w.ids++
+	n := &node{w: w, spot: s, alive: true, booted: w.k.Now(), links: make(map[wire.NodeID]*link)}
+	binary.BigEndian.PutUint64(n.id[:], w.k.Rand().Uint64())
+	binary.BigEndian.PutUint64(n.id[8:], w.ids)
+	n.shell.init(int(s.offer.Slots))
+	n.core = &machine{core.New(w.coreConfig(n), w.local(n)), s.role}
+	s.node = n
+	w.byID[n.id] = n
+	w.settle(n)
+	for _, p := range s.parents {
+		w.dialParent(n, p)
+	}
+}
+
+func (w *world) coreConfig(n *node) core.Config {
+	s := n.spot
+	return core.Config{ID: n.id, Role: s.role, Site: s.site.name, Name: fmt.Sprintf("spot%d", s.index), Offer: s.offer,
+		Platform: "linux/amd64", Lease: nodeLease, Idle: core.Forever, Seed: w.k.Rand().Uint64()}
+}
+
+func (n *node) peer() wire.Peer {
+	return wire.Peer{ID: n.id, Role: n.spot.role, Site: n.spot.site.name}
+}
+
+// home returns the launcher's node.
+func (w *world) home() *node { return w.spots[0].node }
+
+// pilots returns the live pilots, by place.
+func (w *world) pilots() []*node { return live(w.spots[1+w.hubs:]) }
+
+// hubNodes returns the live hubs, by place.
+func (w *world) hubNodes() []*node { return live(w.spots[1 : 1+w.hubs]) }
+
+func live(spots []*spot) []*node {
+	var list []*node
+	for _, s := range spots {
+		if s.node != nil && s.node.alive {
+			list = append(list, s.node)
+		}
+	}
+	return list
+}
+
+// submit makes a node the primary of a new job whose workers run for a time.
+func (w *world) submit(n *node, spec job.Spec, runs time.Duration) *jobState {
+	j := newJobState(spec, runs)
+	j.steady = true
+	w.jobs = append(w.jobs, j)
+	w.jobOf[spec.ID] = j
+	w.lead(n, j)
+	return j
+}
+
+// lead submits a job that is known.
+func (w *world) lead(n *node, j *jobState) {
+	j.primary, j.submitted = n, w.k.Now()
+	w.logf("job %s: %d workers (at least %d), lease %v, primary %s", j.spec.ID.Short(), j.spec.Want, j.spec.Min, j.spec.Lease, n.id.Short())
+	w.input(n, func(n *node) {
+		if err := n.core.Submit(w.local(n), j.spec); err != nil {
+			w.violate("submit: %v", err)
+		}
+	})
+}
+
+// jobID makes up a name of a job.
+func (w *world) jobID() (id wire.JobID) {
+	for i := range id {
+		id[i] = byte(w.k.Rand().Uint32())
+	}
+	return id
 }
 
 func (w *world) logf(format string, args ...any) {
@@ -86,248 +270,102 @@ func (w *world) logf(format string, args ...any) {
 	}
 }
 
-// build makes the tree and boots everybody.
-func (w *world) build() {
-	k := w.k
-	w.noise = 0.01
-	if w.cfg.Calm {
-		w.noise = 0
-	}
-	sites := min(max(1, w.cfg.Nodes/25), 200)
-	w.hubs = sites
-	add := func(parent int, role wire.Role, site int, delay time.Duration) *spot {
-		s := &spot{index: len(w.spots), parent: parent, role: role, site: site, delay: delay}
-		w.spots = append(w.spots, s)
-		return s
-	}
-	add(-1, wire.RoleLauncher, -1, 0)
-	for i := range sites {
-		parent := 0
-		if i == 2 { // behind another site
-			parent = 1
-		}
-		add(parent, wire.RoleHub, i, k.Between(2*time.Millisecond, 80*time.Millisecond))
-	}
-	for len(w.spots) < w.cfg.Nodes {
-		site := k.Rand().IntN(sites)
-		s := add(1+site, wire.RolePilot, site, k.Between(50*time.Microsecond, time.Millisecond))
-		n := uint32(1 + k.Rand().IntN(8))
-		s.offer = wire.Offer{Slots: n, Cores: n, Memory: int64(n) << 30}
-		s.bad = !w.cfg.Calm && k.Chance(0.02)
-	}
-	w.boot(w.spots[0])
-	for _, s := range w.spots[1:] {
-		k.At(k.Between(0, 5*time.Second), func() { w.boot(s) })
-	}
-}
-
-// boot starts a process on a spot.
-func (w *world) boot(s *spot) {
-	if s.node != nil && s.node.alive {
-		return
-	}
-	w.ids++
-	n := &node{spot: s, alive: true, links: make(map[wire.NodeID]uint64), dials: make(map[wire.NodeID]bool)}
-	binary.BigEndian.PutUint64(n.id[:], w.k.Rand().Uint64())
-	binary.BigEndian.PutUint64(n.id[8:], w.ids)
-	n.shell.init(int(s.offer.Slots))
-	cfg := core.Config{ID: n.id, Role: s.role, Site: siteName(s.site), Name: fmt.Sprintf("spot%d", s.index), Offer: s.offer,
-		Platform: "linux/amd64", Lease: nodeLease, Idle: core.Forever, Seed: w.k.Rand().Uint64()}
-	n.core = &machine{core.New(cfg, w.k.Now()), s.role}
-	s.node = n
-	w.byID[n.id] = n
-	w.input(n, func(*node) {})
-	if s.parent >= 0 {
-		w.dialParent(n)
-	}
-}
-
-func siteName(i int) string {
-	if i < 0 {
-		return "home"
-	}
-	return fmt.Sprintf("site%d", i)
-}
-
-// island returns the highest spot that a spot can reach.
-func (w *world) island(i int) int {
-	for {
-		s := w.spots[i]
-		if s.node == nil || !s.node.alive {
-			return -1 - i // nobody there
-		}
-		if s.cut || s.parent < 0 {
-			return i
-		}
-		up := w.spots[s.parent]
-		if up.node == nil || !up.node.alive {
-			return i
-		}
-		i = s.parent
-	}
-}
-
-func (w *world) connected(a, b *node) bool {
-	return a.alive && b.alive && w.net.Connected(a.spot.index, b.spot.index)
-}
-
-// path adds up the way from one spot to another in the tree.
-func (w *world) path(from, to int) sim.Path {
-	d := w.delay(from, to)
-	p := sim.Path{Delay: d, Jitter: d / 5, Loss: w.noise, Twice: w.noise, Late: 3 * w.noise}
-	if w.spots[from].slow || w.spots[to].slow {
-		p.Jitter += 2 * time.Second
-	}
-	return p
-}
-
-func (w *world) delay(a, b int) time.Duration {
-	var d time.Duration
-	for a != b { // parents have lower numbers
-		if a < b {
-			a, b = b, a
-		}
-		d += w.spots[a].delay
-		a = w.spots[a].parent
-	}
-	return d
-}
-
-// dialParent sees to a node's link to its hub, for as long as it lives.
-func (w *world) dialParent(n *node) {
-	if !n.alive {
-		return
-	}
-	if up := w.spots[n.spot.parent].node; up != nil && n.links[up.id] == 0 {
-		w.dial(n, up)
-	}
-	w.k.After(w.k.Between(time.Second, 3*time.Second), func() { w.dialParent(n) })
-}
-
-// dial opens a link, if there is a way.
-func (w *world) dial(a, b *node) {
-	if a.dials[b.id] || a.links[b.id] != 0 || a == b {
-		return
-	}
-	a.dials[b.id] = true
-	w.k.After(4*w.delay(a.spot.index, b.spot.index), func() {
-		delete(a.dials, b.id)
-		if !w.connected(a, b) || a.links[b.id] != 0 {
-			return
-		}
-		w.ids++
-		gen := w.ids
-		a.links[b.id], b.links[a.id] = gen, gen
-		w.k.Trace(1, uint64(a.spot.index), uint64(b.spot.index))
-		w.input(a, func(n *node) { n.core.LinkUp(w.k.Now(), b.peer()) })
-		w.input(b, func(n *node) { n.core.LinkUp(w.k.Now(), a.peer()) })
-	})
-}
-
-func (n *node) peer() wire.Peer {
-	return wire.Peer{ID: n.id, Role: n.spot.role, Site: siteName(n.spot.site)}
-}
-
-// recheck ends the links that have no way any more, after the time it takes to see
-// it.
-func (w *world) recheck(seen time.Duration) {
-	for _, s := range w.spots {
-		n := s.node
-		if n == nil || !n.alive {
-			continue
-		}
-		for _, id := range sortedIDs(n.links) {
-			if o := w.byID[id]; !w.connected(n, o) {
-				w.unlink(n, o, seen)
-			}
-		}
-	}
-}
-
-// unlink lets a node see, after a while, that a link has ended.
-func (w *world) unlink(n, o *node, seen time.Duration) {
-	gen := n.links[o.id]
-	w.k.After(w.k.Between(seen/10, seen), func() {
-		if n.alive && gen != 0 && n.links[o.id] == gen && !w.connected(n, o) {
-			delete(n.links, o.id)
-			w.input(n, func(n *node) { n.core.LinkDown(w.k.Now(), o.id) })
-		}
-		if o.alive && gen != 0 && o.links[n.id] == gen && !w.connected(n, o) {
-			delete(o.links, n.id)
-			w.input(o, func(o *node) { o.core.LinkDown(w.k.Now(), n.id) })
-		}
-	})
-}
-
-func sortedIDs[V any](m map[wire.NodeID]V) []wire.NodeID {
-	ids := make([]wire.NodeID, 0, len(m))
-	for id := range m {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, wire.NodeID.Compare)
-	return ids
-}
-
-// send carries a message of a node.
-func (w *world) send(n *node, s core.Send) {
-	o := w.byID[s.To]
-	if o == nil {
-		return
-	}
-	if n.links[s.To] == 0 {
-		if w.connected(n, o) {
-			w.dial(n, o)
-		}
-		return
-	}
-	msg := s.Msg
-	w.messages++
-	kind := uint64(msg.Kind())
-	if w.messages%codecEach == 0 {
-		b := wire.Encode(msg)
-		w.k.TraceBytes(b)
-		m, err := wire.Decode(b)
-		if err != nil {
-			w.violate("message %T of %s does not survive its encoding: %v", msg, n.id.Short(), err)
-			return
-		}
-		msg = m
-	}
-	w.net.Send(n.spot.index, o.spot.index, func() {
-		if o.alive && n.links[o.id] != 0 && o.links[n.id] != 0 {
-			w.k.Trace(2, uint64(n.spot.index), uint64(o.spot.index), kind)
-			w.input(o, func(o *node) { o.core.Receive(w.k.Now(), n.id, msg) })
-		}
-	})
-}
-
-// input gives a node something to think about, and does what it wants done.
+// input gives a node something to think about, and does what it wants done. A
+// machine that stands still thinks about it when it goes on.
 func (w *world) input(n *node, f func(*node)) {
 	if !n.alive {
 		return
 	}
-	f(n)
-	w.apply(n, n.core.Ready())
-	if n.alive {
-		w.schedule(n)
+	if to := n.spot.paused; to > w.k.Now() {
+		w.k.At(to, func() { w.input(n, f) })
+		return
 	}
+	f(n)
+	w.settle(n)
 }
 
-// schedule plans the next Tick.
-func (w *world) schedule(n *node) {
-	at := n.core.Next()
-	if at <= w.k.Now() {
+// settle does what a node wants done and plans its next Tick.
+func (w *world) settle(n *node) {
+	w.apply(n, n.core.Ready())
+	if !n.alive {
+		return
+	}
+	next := n.core.Next()
+	if next <= w.local(n) {
 		w.violate("node %s wants to tick in the past", n.id.Short())
 		return
 	}
+	at := w.global(n, next)
+	if n.spot.slow {
+		at += w.k.Between(0, time.Second)
+	}
+	w.tickAt(n, at)
+}
+
+// tickAt sees to it that a node ticks no later than at a time. A Tick that is
+// planned earlier finds out that it is not wanted yet.
+func (w *world) tickAt(n *node, at time.Duration) {
 	if n.tickAt != 0 && n.tickAt <= at {
 		return
 	}
 	n.tickAt = at
-	w.k.At(at, func() {
-		if n.alive && n.tickAt == at {
-			n.tickAt = 0
-			w.input(n, func(n *node) { n.core.Tick(w.k.Now()) })
+	w.k.Plan(at, n)
+}
+
+// Happen is a node's Tick.
+func (n *node) Happen() {
+	w := n.w
+	now := w.k.Now()
+	if !n.alive || n.tickAt != now {
+		return
+	}
+	n.tickAt = 0
+	if to := n.spot.paused; to > now {
+		w.tickAt(n, to)
+		return
+	}
+	local := w.local(n)
+	if next := n.core.Next(); next > local {
+		w.tickAt(n, w.global(n, next))
+		return
+	}
+	n.core.Tick(local)
+	w.settle(n)
+}
+
+// local is what a node's clock says now.
+func (w *world) local(n *node) time.Duration { return n.spot.local(w.k.Now()) }
+
+func (s *spot) local(t time.Duration) time.Duration {
+	return s.origin + t + t/time.Millisecond*s.drift
+}
+
+// global is the first time at which a node's clock says at least so much.
+func (w *world) global(n *node, local time.Duration) time.Duration {
+	s := n.spot
+	if s.drift == 0 {
+		return max(local-s.origin, w.k.Now())
+	}
+	t := local - s.origin
+	t = max(t-t/(time.Millisecond+s.drift)*s.drift, w.k.Now())
+	for {
+		short := local - s.local(t)
+		if short <= 0 {
+			return t
 		}
-	})
+		t += short
+	}
+}
+
+// rtt is the true round trip between two nodes, without any hub.
+func (w *world) rtt(a, b *node) time.Duration { return w.rttSpots(a.spot, b.spot) }
+
+func (w *world) rttSpots(a, b *spot) time.Duration {
+	switch {
+	case a == b:
+		return 0
+	case a.site == b.site:
+		return a.site.lan
+	}
+	return a.site.rtt[b.site.index]
 }
