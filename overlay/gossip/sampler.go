@@ -353,6 +353,14 @@ func (s *Sampler) Peers(now time.Duration) []wire.Entry {
 	return list
 }
 
+// Card returns a peer's card; nil when the view does not hold it.
+func (s *Sampler) Card(id wire.NodeID) *wire.Card {
+	if h := s.view.find(id); h != nil {
+		return h.card
+	}
+	return nil
+}
+
 // Sample returns up to n different peers of the view, by chance.
 func (s *Sampler) Sample(now time.Duration, n int) []*wire.Card {
 	s.view.expire(now)

@@ -6,6 +6,7 @@ import (
 )
 
 // Event is something a user of a node wants to know: [PeerUp], [PeerDown],
+// [Misbehaved],
 // [WorkerChanged], [PilotShunned] or [JobEnded].
 type Event interface{ event() }
 
@@ -44,6 +45,14 @@ type JobEnded struct {
 	Reason  string // for people; empty when all went well
 }
 
+// Misbehaved tells, once for each link and reason, of a peer that breaks the rules
+// and is bounded.
+type Misbehaved struct {
+	Peer   wire.Peer
+	Reason string
+}
+
+func (Misbehaved) event()    {}
 func (PeerUp) event()        {}
 func (PeerDown) event()      {}
 func (WorkerChanged) event() {}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/flood"
+	"github.com/zorilla-grid/zorilla/overlay/gossip"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
@@ -45,7 +46,16 @@ type Config struct {
 	// that it takes jobs of any kind and sees.
 	Runtimes []string
 
-	Seed uint64 // keeps nodes from doing the same things at the same time; any number
+	// Sign signs bytes as the node, Verify tells whose word a card is, and
+	// Proof is what the node's own cards carry for those who verify them. A
+	// node without Sign takes no part in gossip and has no coordinate.
+	Sign   func(signed []byte) []byte
+	Verify gossip.Verifier
+	Proof  []byte
+
+	// Seed keeps nodes from doing the same things at the same time, and is all
+	// the chance there is: any number that others do not know.
+	Seed uint64
 }
 
 // The effects that belong to jobs.
@@ -88,6 +98,9 @@ type Node struct {
 	next time.Duration
 
 	overlay
+	carrier
+	gossips
+	places
 	work
 	jobs
 	exit leaving
@@ -100,6 +113,9 @@ func New(cfg Config, now time.Duration) *Node {
 	cfg.Name = cfg.Name[:min(len(cfg.Name), wire.MaxName)]
 	n := &Node{cfg: cfg}
 	n.overlay.init(cfg, now)
+	n.moved()
+	n.initGossip(now)
+	n.initPlaces(now)
 	n.jobs.next = now + time.Hour
 	if cfg.Offer.Slots > 0 {
 		n.slots = flood.NewSlots(cfg.Offer)
@@ -124,6 +140,8 @@ func (n *Node) Tick(now time.Duration) {
 		return
 	}
 	n.tickOverlay(now)
+	n.tickGossip(now)
+	n.tickPlaces(now)
 	n.tickWork(now)
 	n.tickJobs(now)
 	n.tickLeaving(now)
@@ -150,7 +168,7 @@ func (n *Node) settle(now time.Duration) {
 		n.next = now + wire.MaxTime
 		return
 	}
-	next := min(n.nextOverlay(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
+	next := min(n.nextOverlay(now), n.nextGossip(now), n.nextPlaces(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
 	n.next = (max(next, now+1) + grain - 1) / grain * grain
 }
 
@@ -184,7 +202,7 @@ func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
 		l.silent = false
 		n.up(l.peer, wire.NodeID{}, from)
 	}
-	if !n.receiveOverlay(now, l, m) {
+	if !n.receiveOverlay(now, l, m) && !n.receiveCarrier(now, l, m) {
 		n.receiveJob(now, from, l.peer.Site, m)
 	}
 	n.settle(now)

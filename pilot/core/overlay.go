@@ -46,6 +46,9 @@ type link struct {
 	heard  time.Duration
 	silent bool // it was taken for dead
 	met    bool // it has answered our Hello
+	routed bool // through hubs
+	spent  bucket
+	blamed uint8 // what it was blamed for, as bits
 }
 
 type peer struct {
@@ -85,14 +88,21 @@ func (n *Node) hello() *wire.Hello {
 	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name}
 }
 
-// LinkUp tells that there is a link to a peer, opened by either side. Of the
-// peer, ID, Role and Site must be set and proven; Hello brings the rest. A
-// second LinkUp without a LinkDown means that an older link was replaced.
-func (n *Node) LinkUp(now time.Duration, p wire.Peer) {
+// LinkUp tells that there is a link to a peer over a carrier of its own, opened
+// by either side. Of the peer, ID, Role and Site must be set and proven; Hello
+// brings the rest. A second LinkUp without a LinkDown means that an older link
+// was replaced.
+func (n *Node) LinkUp(now time.Duration, p wire.Peer) { n.linkUp(now, p, false) }
+
+// LinkRouted tells of a link as [Node.LinkUp] does, of one through hubs: who is
+// at the other end is no neighbour.
+func (n *Node) LinkRouted(now time.Duration, p wire.Peer) { n.linkUp(now, p, true) }
+
+func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	if n.exit.done || p.ID == n.cfg.ID {
 		return
 	}
-	l := &link{peer: p, heard: now}
+	l := &link{peer: p, heard: now, routed: routed, spent: bucket{at: now}}
 	if n.links[p.ID] == nil {
 		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
 		n.order = slices.Insert(n.order, i, l)
@@ -101,6 +111,8 @@ func (n *Node) LinkUp(now time.Duration, p wire.Peer) {
 		n.order[i] = l
 	}
 	n.links[p.ID] = l
+	n.moved()
+	n.gossipLink(now, p.ID)
 	if n.helloAt == 0 {
 		n.helloAt = now + helloEvery
 	}
@@ -133,6 +145,8 @@ func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
 	delete(n.links, id)
 	i, _ := slices.BinarySearchFunc(n.order, id, byID)
 	n.order = slices.Delete(n.order, i, i+1)
+	n.moved()
+	n.gossipUnlink(id)
 	n.suspect(now, id)
 	n.settle(now)
 }
@@ -152,6 +166,7 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.welcome(now, l)
 	case *wire.Welcome:
 		l.met = true
+		n.startPlace(now, m.Place)
 		n.alive(now, l, m.Quiet)
 		if above {
 			n.changes(now, id, m.Peers, m.Down)
@@ -192,7 +207,7 @@ func (n *Node) alive(now time.Duration, l *link, quiet time.Duration) {
 
 // welcome answers a Hello.
 func (n *Node) welcome(now time.Duration, l *link) {
-	m := &wire.Welcome{Adverts: n.board.Open(wire.MaxAdverts), Quiet: n.quiet(now)}
+	m := &wire.Welcome{Adverts: n.board.Open(wire.MaxAdverts), Quiet: n.quiet(now), Place: n.placeForWelcome()}
 	list := n.reached(l)
 	if list != nil {
 		m.Down = slices.Clone(n.downs)

@@ -117,6 +117,7 @@ func (n *Node) down(now time.Duration, id, from wire.NodeID, reason string) {
 	if id == n.cfg.ID {
 		return
 	}
+	n.forget(now, id)
 	known := n.peers[id]
 	if known != nil {
 		delete(n.peers, id)

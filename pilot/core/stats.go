@@ -16,12 +16,17 @@ type Stats struct {
 	Leads   int           // of which this node is the primary
 	Links   int
 	Peers   int
+	View    int    // peers that gossip knows of
+	Lost    uint64 // datagrams that went no further
 	Leaving bool
 }
 
 // Stats returns what the node is busy with.
 func (n *Node) Stats(now time.Duration) Stats {
-	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.links), Peers: len(n.peers), Leaving: n.exit.reason != ""}
+	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.links), Peers: len(n.peers), Lost: n.lost, Leaving: n.exit.reason != ""}
+	if n.sampler != nil {
+		s.View = n.sampler.Len()
+	}
 	if n.slots != nil {
 		s.Free, s.Offered = n.slots.Count(flood.Free), n.slots.Count(flood.Offered)
 		s.Held, s.Committed = n.slots.Count(flood.Held), n.slots.Count(flood.Committed)

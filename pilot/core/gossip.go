@@ -1,0 +1,117 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/flood"
+	"github.com/zorilla-grid/zorilla/overlay/gossip"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// gossips is a node's view of the session.
+type gossips struct {
+	sampler *gossip.Sampler // nil: it takes no part
+	said    wire.Card       // what the own card was made of
+	sayAt   wire.Coordinate // and the coordinate on it
+}
+
+func (n *Node) initGossip(now time.Duration) {
+	if n.cfg.Sign == nil {
+		return
+	}
+	n.said = wire.Card{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Offer: n.cfg.Offer, Proof: n.cfg.Proof}
+	n.sampler = gossip.New(gossip.Config{Card: n.said, Sign: n.cfg.Sign, Verify: n.cfg.Verify, Reach: n.reach, Seed: n.cfg.Seed}, now)
+}
+
+// Prove replaces the node's proof of membership: a renewed one.
+func (n *Node) Prove(now time.Duration, proof []byte) {
+	n.cfg.Proof = proof
+	n.settle(now)
+}
+
+// reach says how gossip gets to the subject of a card.
+func (n *Node) reach(c *wire.Card) gossip.Path {
+	switch {
+	case n.links[c.ID] != nil:
+		return gossip.Linked
+	case n.reaches(wire.Address{ID: c.ID, Hubs: c.Hubs}):
+		return gossip.Routed
+	}
+	return gossip.Nowhere
+}
+
+// describeSelf brings the own card up to date.
+func (n *Node) describeSelf() {
+	c := n.said
+	c.Hubs, c.Proof, c.Free = n.at.Hubs, n.cfg.Proof, 0
+	if n.slots != nil && n.exit.reason == "" {
+		c.Free = uint32(n.slots.Count(flood.Free))
+	}
+	at := wire.Coordinate{}
+	if n.here != nil {
+		at = n.here.Coordinate()
+	}
+	if c.Free == n.said.Free && slices.Equal(c.Hubs, n.said.Hubs) && at == n.sayAt && slices.Equal(c.Proof, n.said.Proof) {
+		return
+	}
+	if at != n.sayAt {
+		c.Coordinate = at.Bytes()
+	}
+	n.said, n.sayAt = c, at
+	n.sampler.Describe(c)
+}
+
+func (n *Node) receiveGossip(now time.Duration, from wire.Address, m wire.Message) {
+	if n.sampler != nil {
+		n.gossip(from, n.sampler.Receive(now, from.ID, m))
+	}
+}
+
+func (n *Node) tickGossip(now time.Duration) {
+	if n.sampler != nil && now >= n.sampler.Next() {
+		n.describeSelf()
+		n.gossip(wire.Address{}, n.sampler.Tick(now))
+	}
+}
+
+func (n *Node) nextGossip(now time.Duration) time.Duration {
+	if n.sampler == nil {
+		return now + time.Hour
+	}
+	return n.sampler.Next()
+}
+
+// gossip sends what the sampler wants sent; answers go where they were asked
+// for.
+func (n *Node) gossip(asker wire.Address, list []gossip.Send) {
+	for _, s := range list {
+		to := wire.Address{ID: s.To, Hubs: s.Via}
+		if s.To == asker.ID {
+			to = asker
+		}
+		n.toss(to, s.Msg)
+	}
+}
+
+func (n *Node) gossipLink(now time.Duration, id wire.NodeID) {
+	if n.sampler != nil {
+		n.sampler.LinkUp(now, id)
+	}
+}
+
+func (n *Node) gossipUnlink(id wire.NodeID) {
+	if n.sampler != nil {
+		n.sampler.LinkDown(id)
+	}
+}
+
+// forget drops a node that is gone for good.
+func (n *Node) forget(now time.Duration, id wire.NodeID) {
+	if n.sampler != nil {
+		n.sampler.Remove(now, id)
+	}
+	if n.here != nil {
+		n.here.Forget(id)
+	}
+}
