@@ -38,33 +38,16 @@ func (e *Endpoint) SetDefaultRoute(via wire.NodeID) {
 
 // relay passes a stream on towards its destination.
 func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *wire.Open) error {
-	self, from0 := e.ID(), from.known().ID
-	switch {
-	case self.IsZero():
-		return ErrNotAdmitted
-	case o.Src.IsZero() || o.Src == self:
-		// Whoever gets a stream with a carrier's own peer as its source takes it
-		// for that peer's.
-		return errors.New("a stream of nobody cannot be passed on")
-	case o.Hops == 0:
-		return errors.New("too many hubs")
-	case slices.Contains(o.Route, self) || slices.Contains(o.Route, from0):
-		return errors.New("the route leads back")
+	to, next, err := e.next(o, from.known().ID)
+	if err != nil {
+		return err
 	}
-	w, ok := e.onward(o, self, from0)
-	if !ok {
-		return fmt.Errorf("%w from %s to %s", ErrNoRoute, self.Short(), o.Dst.Short())
-	}
-	to := w.by
 	out, err := to.mux.OpenStream()
 	if err != nil {
 		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
 	}
-	next := *o
-	next.Hops--
-	next.Hubs, next.Route = w.hubs, w.route
 	out.bulk, st.bulk = isBulk(o.Stream), isBulk(o.Stream)
-	if err := wire.WriteFrame(out, &next); err != nil {
+	if err := wire.WriteFrame(out, next); err != nil {
 		out.reset()
 		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
 	}
@@ -73,12 +56,27 @@ func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *w
 	return nil
 }
 
-// onward returns the way of a stream that this node passes on. A hub of the
-// destination which has no carrier to it takes itself off the list, so that a
-// stream tries each once. Only the first hub adds what the opener did not know.
-func (e *Endpoint) onward(o *wire.Open, self, from wire.NodeID) (way, bool) {
+// next returns by which carrier a stream from a neighbour goes on, and its
+// first frame there. A hub of the destination which has no carrier to it takes
+// itself off the list, so that a stream tries each once. Only the first hub
+// adds what the opener did not know.
+func (e *Endpoint) next(o *wire.Open, from wire.NodeID) (*carrier, *wire.Open, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.identity == nil {
+		return nil, nil, ErrNotAdmitted
+	}
+	self := e.identity.ID
+	switch {
+	case o.Src.IsZero() || o.Src == self:
+		// Whoever gets a stream with a carrier's own peer as its source takes it
+		// for that peer's.
+		return nil, nil, errors.New("a stream of nobody cannot be passed on")
+	case o.Hops == 0:
+		return nil, nil, errors.New("too many hubs")
+	case slices.Contains(o.Route, self) || slices.Contains(o.Route, from):
+		return nil, nil, errors.New("the route leads back")
+	}
 	hubs := o.Hubs
 	if len(hubs) == 0 && o.Hops == wire.MaxHops {
 		hubs = e.homes.get(o.Dst)
@@ -86,7 +84,14 @@ func (e *Endpoint) onward(o *wire.Open, self, from wire.NodeID) (way, bool) {
 	if slices.Contains(hubs, self) {
 		hubs = slices.DeleteFunc(slices.Clone(hubs), func(id wire.NodeID) bool { return id == self })
 	}
-	return e.wayLocked(search{dst: o.Dst, kind: o.Stream, not: from, src: o.Src, hubs: hubs, route: o.Route, hops: int(o.Hops) - 1})
+	w, ok := e.wayLocked(search{dst: o.Dst, kind: o.Stream, not: from, src: o.Src, hubs: hubs, route: o.Route, hops: int(o.Hops) - 1})
+	if !ok {
+		return nil, nil, fmt.Errorf("%w from %s to %s", ErrNoRoute, self.Short(), o.Dst.Short())
+	}
+	next := *o
+	next.Hops--
+	next.Hubs, next.Route = w.hubs, w.route
+	return w.by, &next, nil
 }
 
 // resetGrace is how long a relay waits after an end of file whether it was the
