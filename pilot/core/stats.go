@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/flood"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
 // Stats says what a node is busy with.
 type Stats struct {
-	Free, Offered, Held, Committed int // slots
+	Free, Offered, Held, Committed, Withheld int // slots
 
 	Overdue time.Duration // of the claim that should have ended the longest ago
 	Workers int           // of jobs of others here, ended ones included
@@ -29,7 +30,7 @@ func (n *Node) Stats(now time.Duration) Stats {
 	}
 	if n.slots != nil {
 		s.Free, s.Offered = n.slots.Count(flood.Free), n.slots.Count(flood.Offered)
-		s.Held, s.Committed = n.slots.Count(flood.Held), n.slots.Count(flood.Committed)
+		s.Held, s.Committed, s.Withheld = n.slots.Count(flood.Held), n.slots.Count(flood.Committed), n.slots.Count(flood.Withheld)
 		for _, c := range n.slots.Claims() {
 			s.Overdue = max(s.Overdue, now-c.Expires)
 		}
@@ -38,4 +39,12 @@ func (n *Node) Stats(now time.Duration) Stats {
 		s.Workers += c.Len()
 	}
 	return s
+}
+
+// View returns what gossip knows of other nodes.
+func (n *Node) View(now time.Duration) []wire.Entry {
+	if n.sampler == nil {
+		return nil
+	}
+	return n.sampler.Peers(now)
 }

@@ -182,8 +182,12 @@ func (w *world) connect(a, b *node, hops []hop) {
 
 // linkUp tells a core of a link, unless that has ended while the machine stood still.
 func (n *node) linkUp(l *link) {
-	if i := l.side(n); l.up[i] {
+	switch i := l.side(n); {
+	case !l.up[i]:
+	case l.hops == nil:
 		n.core.LinkUp(n.w.local(n), l.end[1-i].peer())
+	default:
+		n.core.LinkRouted(n.w.local(n), l.end[1-i].peer())
 	}
 }
 

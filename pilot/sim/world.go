@@ -81,6 +81,7 @@ type spot struct {
 type node struct {
 	w      *world
 	id     wire.NodeID
+	key    uint64 // of its signatures
 	spot   *spot
 	core   *machine
 	alive  bool
@@ -193,7 +194,7 @@ func (w *world) boot(s *spot) {
 		return
 	}
 	w.ids++
-	n := &node{w: w, spot: s, alive: true, booted: w.k.Now(), links: make(map[wire.NodeID]*link)}
+	n := &node{w: w, spot: s, alive: true, booted: w.k.Now(), key: w.k.Rand().Uint64(), links: make(map[wire.NodeID]*link)}
 	binary.BigEndian.PutUint64(n.id[:], w.k.Rand().Uint64())
 	binary.BigEndian.PutUint64(n.id[8:], w.ids)
 	n.shell.init(int(s.offer.Slots))
@@ -208,8 +209,8 @@ func (w *world) boot(s *spot) {
 
 func (w *world) coreConfig(n *node) core.Config {
 	s := n.spot
-	return core.Config{ID: n.id, Role: s.role, Site: s.site.name, Name: fmt.Sprintf("spot%d", s.index), Offer: s.offer,
-		Platform: "linux/amd64", Lease: nodeLease, Idle: core.Forever, Seed: w.k.Rand().Uint64()}
+	return core.Config{ID: n.id, Role: s.role, Site: s.site.name, Name: s.name(), Offer: s.offer,
+		Platform: "linux/amd64", Lease: nodeLease, Idle: core.Forever, Sign: n.sign, Verify: verifier{w}, Seed: w.k.Rand().Uint64()}
 }
 
 func (n *node) peer() wire.Peer {
