@@ -66,7 +66,7 @@ func (b *bench) options(sites string) launcher.Options {
 	return launcher.Options{
 		Sites:    b.sites(sites),
 		Backends: all.Registry(),
-		Dial:     b.farm.Dial,
+		Dial:     b.net.Dial,
 		Home:     b.home,
 		Out:      filepath.Join(b.dir, fmt.Sprintf("out-%d", time.Now().UnixNano())),
 		State:    filepath.Join(b.dir, "state"),
@@ -198,7 +198,7 @@ const gateScript = "while [ ! -e " + gate + " ]; do sleep 0.05; done\n"
 func (b *bench) openGates(hosts ...*testbed.Host) {
 	b.t.Helper()
 	if hosts == nil {
-		hosts = b.farm.Hosts()
+		hosts = b.net.Hosts()
 	}
 	for _, h := range hosts {
 		b.exec(h, "touch", gate)
@@ -218,7 +218,7 @@ func (b *bench) exec(h *testbed.Host, argv ...string) string {
 // host returns the host of a name.
 func (b *bench) host(name string) *testbed.Host {
 	b.t.Helper()
-	for _, h := range b.farm.Hosts() {
+	for _, h := range b.net.Hosts() {
 		if h.Name == name {
 			return h
 		}
@@ -301,9 +301,9 @@ func processesHere(session string) (found []process) {
 // clean fails the test if anything is left of a run anywhere.
 func (b *bench) clean(session string) {
 	b.t.Helper()
-	for _, h := range b.farm.Hosts() {
+	for _, h := range b.net.Hosts() {
 		b.exec(h, "rm", "-f", gate)
 	}
 	nothingHere(b.t, session)
-	b.farm.NoLeftovers(b.t)
+	b.net.NoLeftovers(b.t)
 }

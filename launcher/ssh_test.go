@@ -27,26 +27,37 @@ func TestMain(m *testing.M) {
 	os.Exit(testbed.Main(m))
 }
 
-// bench is a user at the client of a farm: a home with keys, a place for
+// bench is a user at the client of a network: a home with keys, a place for
 // results, and the events of a run.
 type bench struct {
 	t    testing.TB
-	farm *testbed.Farm
+	net  *testbed.Net  // nil for runs on this machine alone
+	farm *testbed.Farm // if it is one
 	home string
 	dir  string
 }
 
 func newBench(t testing.TB, farm *testbed.Farm) *bench {
 	t.Helper()
-	b := &bench{t: t, farm: farm, home: t.TempDir(), dir: t.TempDir()}
+	if farm == nil {
+		return newBenchIn(t, nil)
+	}
+	b := newBenchIn(t, farm.Net)
+	b.farm = farm
+	return b
+}
+
+func newBenchIn(t testing.TB, net *testbed.Net) *bench {
+	t.Helper()
+	b := &bench{t: t, net: net, home: t.TempDir(), dir: t.TempDir()}
 	ssh := filepath.Join(b.home, ".ssh")
 	if err := os.Mkdir(ssh, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if farm == nil {
-		return b // for runs on this machine alone
+	if net == nil {
+		return b
 	}
-	for name, src := range map[string]string{"id_ed25519": farm.Key, "known_hosts": farm.KnownHosts} {
+	for name, src := range map[string]string{"id_ed25519": net.Key, "known_hosts": net.KnownHosts} {
 		data, err := os.ReadFile(src)
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +89,7 @@ func (b *bench) sites(text string) []*launcher.Site {
 	return sites
 }
 
-// url is how to log in to a host of the farm.
+// url is how to log in to a host.
 func (b *bench) url(h *testbed.Host) string { return "ssh://" + h.User + "@" + h.Addr }
 
 // run runs a job and returns the result and its events.
@@ -99,8 +110,8 @@ func (b *bench) run(job launcher.Job, sites string, change func(*launcher.Option
 			events = append(events, e)
 		},
 	}
-	if b.farm != nil {
-		opts.Dial = b.farm.Dial
+	if b.net != nil {
+		opts.Dial = b.net.Dial
 	}
 	if change != nil {
 		change(&opts)
