@@ -70,7 +70,7 @@ var house = []struct{ pkg, imports string }{
 
 // pure are the packages that only decide.
 var pure = []string{
-	"overlay/wire", "overlay/gossip", "overlay/vivaldi", "overlay/vivaldi/trial", "overlay/hub", "overlay/flood", "overlay/sim",
+	"overlay/wire", "overlay/gossip", "overlay/vivaldi", "overlay/vivaldi/trial", "overlay/hub", "overlay/detect", "overlay/flood", "overlay/sim",
 	"pilot/job", "pilot/pool", "pilot/core", "staging/swarm",
 }
 
@@ -85,7 +85,7 @@ var outside = []struct {
 		"it imports the standard library only"},
 	{[]string{"pilot/...", "overlay/...", "staging/..."}, []string{"github.com/pkg/sftp", "golang.org/x/crypto/ssh", "github.com/aws", "github.com/urfave/cli"},
 		"it is part of the pilot"},
-	{[]string{"gat/...", "backends/...", "overlay", "overlay/gossip", "overlay/vivaldi", "overlay/hub", "overlay/flood", "overlay/sim",
+	{[]string{"gat/...", "backends/...", "overlay", "overlay/gossip", "overlay/vivaldi", "overlay/hub", "overlay/detect", "overlay/flood", "overlay/sim",
 		"overlay/transport/...", "staging/...", "pilot/...", "launcher/...", "cmd/...", "examples/..."}, []string{"github.com/fxamacker/cbor"},
 		"only overlay/wire knows the encoding"},
 	{[]string{"launcher/...", "gat/...", "backends/..."}, []string{"github.com/urfave/cli"},

@@ -1,0 +1,157 @@
+package hub
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Candidate is a hub that a node may hold a link to.
+type Candidate struct {
+	ID   wire.NodeID
+	Site string
+	RTT  time.Duration // to it; 0 is unknown
+	Cuts []wire.NodeID // as in [wire.HubHint]
+}
+
+// Choose returns which hubs a node should hold links to, at most n, best
+// first. The first is one of the node's own site where there is one, then the
+// nearest; each further one is the next such that no single hub, once gone,
+// takes it and one chosen before along, when there is such a one.
+func Choose(site string, candidates []Candidate, n int) []wire.NodeID {
+	list := slices.Clone(candidates)
+	slices.SortFunc(list, func(a, b Candidate) int {
+		if own := a.Site == site; own != (b.Site == site) {
+			if own {
+				return -1
+			}
+			return 1
+		}
+		switch {
+		case a.RTT == b.RTT:
+			return a.ID.Compare(b.ID)
+		case b.RTT == 0 || a.RTT != 0 && a.RTT < b.RTT:
+			return -1
+		}
+		return 1
+	})
+	var chosen []Candidate
+	for len(chosen) < n && len(list) > 0 {
+		best, fewest := 0, -1
+		for i, c := range list {
+			shared := 0
+			for _, o := range chosen {
+				shared += common(c, o)
+			}
+			if fewest < 0 || shared < fewest {
+				best, fewest = i, shared
+			}
+		}
+		chosen = append(chosen, list[best])
+		list = slices.Delete(list, best, best+1)
+	}
+	var ids []wire.NodeID
+	for _, c := range chosen {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+// common counts the hubs whose end takes both candidates along.
+func common(a, b Candidate) int {
+	count := 0
+	for _, cut := range a.Cuts {
+		if cut == b.ID || slices.Contains(b.Cuts, cut) {
+			count++
+		}
+	}
+	if slices.Contains(b.Cuts, a.ID) {
+		count++
+	}
+	return count
+}
+
+// Advice returns what a hub tells its pilots for the day it is gone: the hubs
+// worth a link, and its deputies, see [Deputies].
+func (g *Graph) Advice(deputies []wire.NodeID) *wire.Advice {
+	var list []Candidate
+	for _, v := range g.order {
+		if v.route != nil && v.Role == wire.RoleHub {
+			list = append(list, Candidate{ID: v.ID, Site: v.Site, RTT: v.rtt})
+		}
+	}
+	cuts := g.cuts()
+	for i := range list {
+		list[i].Cuts = cuts[list[i].ID]
+	}
+	// As many as there is room for, in the order in which a pilot that has this hub would choose.
+	self := Candidate{ID: g.cfg.ID, Site: g.cfg.Site, RTT: 1, Cuts: cuts[g.cfg.ID]}
+	m := &wire.Advice{Deputies: deputies[:min(len(deputies), wire.MaxDeputies)]}
+	for _, id := range Choose(g.cfg.Site, append(list, self), wire.MaxAdvised+1) {
+		i := slices.IndexFunc(list, func(c Candidate) bool { return c.ID == id })
+		if i < 0 || len(m.Hubs) == wire.MaxAdvised {
+			continue
+		}
+		c := &list[i]
+		m.Hubs = append(m.Hubs, wire.HubHint{ID: c.ID, Site: c.Site, RTT: c.RTT.Round(time.Millisecond), Cuts: c.Cuts[:min(len(c.Cuts), wire.MaxHops)]})
+	}
+	return m
+}
+
+// cuts returns, for each hub, the other nodes whose end would cut it off from
+// more than half of the rest, nearest first. These are articulation points (Tarjan, SIAM
+// J. Comput. 1972), found in one walk over the graph from this node on.
+func (g *Graph) cuts() map[wire.NodeID][]wire.NodeID {
+	g.edges()
+	p := &g.scratch
+	size := len(g.order)
+	seen := make([]int, size) // order of the visit, from 1 on
+	low := make([]int, size)  // the earliest node that can be reached from below without the tree's own edge
+	weight := make([]int, size)
+	parent := make([]int32, size)
+	var visited []int32
+	var walk func(u int32)
+	walk = func(u int32) { // at most MaxVertices deep
+		visited = append(visited, u)
+		seen[u], low[u], weight[u] = len(visited), len(visited), 1
+		for _, e := range p.edges[p.first[u]:p.first[u+1]] {
+			switch {
+			case seen[e.to] == 0:
+				parent[e.to] = u
+				walk(e.to)
+				weight[u] += weight[e.to]
+				low[u] = min(low[u], low[e.to])
+			case e.to != parent[u]:
+				low[u] = min(low[u], seen[e.to])
+			}
+		}
+	}
+	root := int32(g.self.index)
+	parent[root] = -1
+	walk(root)
+	rest := len(visited) - 1
+	half := func(part int) bool { return 2*part > rest }
+
+	// above[c] says that the parent of c separates all below from the rest.
+	above := func(c int32) bool { return parent[c] >= 0 && low[c] >= seen[parent[c]] }
+	cuts := make(map[wire.NodeID][]wire.NodeID)
+	for _, h := range visited {
+		var list []wire.NodeID
+		under := make(map[int32]bool)
+		for c := h; c >= 0; c = parent[c] {
+			under[c] = true
+			if above(c) && half(rest-weight[c]) {
+				list = append(list, g.order[parent[c]].ID)
+			}
+		}
+		// Those that separate most of the others from where this one is.
+		for _, c := range visited {
+			if above(c) && !under[c] && parent[c] != h && half(weight[c]) {
+				list = append(list, g.order[parent[c]].ID)
+			}
+		}
+		cuts[g.order[h].ID] = list
+	}
+	return cuts
+}

@@ -1,0 +1,365 @@
+package hub
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Limits of a conversation with one neighbour.
+const (
+	meet      = time.Second // to hear what a new neighbour has, before all is sent
+	again     = time.Second // until what was not acknowledged is sent again, doubled up to againMax
+	againMax  = 8 * time.Second
+	window    = 4 * wire.MaxStates // statements that are sent and not acknowledged
+	forgeries = 8                  // before a neighbour is not listened to
+	shun      = 30 * time.Second   // for this time
+	maxSeq    = 1 << 61            // of a statement that is believed; there are greater ones on the wire
+)
+
+// neighbour is the other end of a link.
+type neighbour struct {
+	Peer
+	relays bool // it is a vertex; a pilot is once it says so
+
+	rtt      uint32 // microseconds, 0: unknown
+	samples  [4]uint32
+	declared uint32
+
+	met     bool // it has said what it has
+	metAt   time.Duration
+	has     map[wire.NodeID]uint64 // until it is met
+	pending map[wire.NodeID]sent   // what it may lack
+	queue   []wire.NodeID          // of pending, in order; some may not be there any more
+	flying  int                    // of pending, sent and not acknowledged
+	acks    []wire.Held
+	ready   bool          // there may be something to send
+	wakeAt  time.Duration // there will be; 0: never
+	forged  int
+	shunned time.Duration
+}
+
+type sent struct {
+	seq   uint64 // 0: not sent yet
+	at    time.Duration
+	tries int
+}
+
+// due returns when it is to be sent again.
+func (p sent) due() time.Duration { return p.at + min(again<<min(p.tries-1, 8), againMax) }
+
+// sample takes a round-trip time in microseconds and reports whether the link
+// should be declared anew.
+func (n *neighbour) sample(rtt uint32) bool {
+	copy(n.samples[1:], n.samples[:])
+	n.samples[0] = rtt
+	low := rtt
+	for _, s := range n.samples {
+		if s != 0 {
+			low = min(low, s)
+		}
+	}
+	n.rtt = low
+	d := max(low, n.declared) - min(low, n.declared)
+	return n.declared == 0 || d > 1000 && d > n.declared/maxRTTChange
+}
+
+func (n *neighbour) cost() uint32 {
+	if n.rtt == 0 {
+		return unknownRTT
+	}
+	return n.rtt
+}
+
+// Receive takes a message from a neighbour. It reports false for messages that
+// are another's.
+func (g *Graph) Receive(now time.Duration, from wire.NodeID, m wire.Message) bool {
+	n := g.neighbours[from]
+	switch m := m.(type) {
+	case *wire.LinkStates:
+		if n != nil && now >= n.shunned {
+			for _, s := range m.States {
+				g.take(now, n, s)
+			}
+		}
+	case *wire.LinksHeld:
+		if n != nil && n.relays {
+			g.held(now, n, m)
+		}
+	default:
+		return false
+	}
+	if n != nil {
+		g.settle(now)
+	}
+	return true
+}
+
+// take takes a statement that a neighbour passes on.
+func (g *Graph) take(now time.Duration, n *neighbour, s *wire.LinkState) {
+	if s.Origin == g.cfg.ID {
+		g.defend(now, n, s)
+		return
+	}
+	v := g.vertices[s.Origin]
+	if v != nil && v.state != nil && v.state.Seq >= s.Seq {
+		g.stats.Old++
+		if v.state.Seq == s.Seq {
+			n.acknowledge(s.Origin, s.Seq)
+		} else {
+			g.offer(n, v) // it should know better
+		}
+		n.acks = append(n.acks, wire.Held{Origin: s.Origin, Seq: v.state.Seq})
+		return
+	}
+	known := g.neighbours[s.Origin]
+	if n.Role == wire.RolePilot && known != n || s.Seq >= maxSeq ||
+		known != nil && (s.Role != known.Role || s.Site != known.Site) ||
+		s.Role == wire.RolePilot && len(s.Links) > pilotLinks {
+		g.forgery(now, n)
+		return
+	}
+	if !g.room(now, n, v, s) {
+		g.stats.Limited++ // it is not acknowledged, so it will come again
+		return
+	}
+	if g.cfg.Verify != nil && !g.cfg.Verify(s) {
+		g.forgery(now, n)
+		return
+	}
+	g.stats.Taken++
+	v = g.vertex(Peer{s.Origin, s.Role, s.Site}, now)
+	v.Role, v.Site, v.state = s.Role, s.Site, s
+	n.acknowledge(s.Origin, s.Seq)
+	n.acks = append(n.acks, wire.Held{Origin: s.Origin, Seq: s.Seq})
+	g.dirty = true
+	if s.Origin == n.ID && n.Role == wire.RolePilot && n.relays != (len(s.Links) > 0) {
+		n.relays = !n.relays
+		if n.relays {
+			g.greet(now, n)
+		} else {
+			g.declare(now)
+		}
+	}
+	g.spread(v, n)
+}
+
+// room reports whether a statement may be taken: its origin does not speak too
+// often, and there is a place for it.
+func (g *Graph) room(now time.Duration, n *neighbour, v *vertex, s *wire.LinkState) bool {
+	if v != nil {
+		ok, _ := v.hear.take(now, hearBurst, hearEvery)
+		if !ok {
+			return false
+		}
+	} else if len(g.vertices) >= MaxVertices {
+		return false
+	}
+	if s.Origin != n.ID || n.Role != wire.RolePilot || n.relays || len(s.Links) == 0 {
+		return true
+	}
+	serving := 0
+	for _, o := range g.ring {
+		if o.relays && o.Role == wire.RolePilot {
+			serving++
+		}
+	}
+	return serving < MaxServing
+}
+
+func (g *Graph) forgery(now time.Duration, n *neighbour) {
+	g.stats.Forged++
+	if n.forged++; n.forged%forgeries == 0 {
+		n.shunned = now + shun
+	}
+}
+
+// defend answers words that others put into this node's mouth, by a statement
+// with a greater number.
+func (g *Graph) defend(now time.Duration, n *neighbour, s *wire.LinkState) {
+	own := g.self.state
+	switch {
+	case own != nil && s.Seq < own.Seq:
+		n.acks = append(n.acks, wire.Held{Origin: own.Origin, Seq: own.Seq})
+		g.offer(n, g.self)
+	case own != nil && s.Seq == own.Seq && slices.Equal(s.Links, own.Links):
+		n.acknowledge(s.Origin, s.Seq)
+		n.acks = append(n.acks, wire.Held{Origin: own.Origin, Seq: own.Seq})
+	case g.cfg.Verify != nil || s.Seq >= maxSeq:
+		g.forgery(now, n)
+	default:
+		if own == nil {
+			own = &wire.LinkState{Origin: g.cfg.ID, Role: g.cfg.Role, Site: g.cfg.Site}
+		}
+		ahead := *own
+		ahead.Seq = s.Seq
+		g.self.state = &ahead
+		g.declare(now)
+	}
+}
+
+// spread offers a statement to all neighbours but the one it came from.
+func (g *Graph) spread(v *vertex, from *neighbour) {
+	for _, n := range g.ring {
+		if n != from && n.relays {
+			g.offer(n, v)
+		}
+	}
+}
+
+// offer sends a statement to a neighbour until it is acknowledged.
+func (g *Graph) offer(n *neighbour, v *vertex) {
+	if v.state == nil {
+		return
+	}
+	if n.pending == nil {
+		n.pending = make(map[wire.NodeID]sent)
+	}
+	old, found := n.pending[v.ID]
+	if found && old.seq != 0 {
+		n.flying--
+	}
+	if !found {
+		n.queue = append(n.queue, v.ID)
+	}
+	n.pending[v.ID] = sent{}
+	n.ready = true
+}
+
+// acknowledge notes that a neighbour has a statement.
+func (n *neighbour) acknowledge(id wire.NodeID, seq uint64) {
+	if !n.met && n.has != nil {
+		n.has[id] = max(n.has[id], seq)
+	}
+	p, found := n.pending[id]
+	if !found || p.seq == 0 || seq < p.seq {
+		return // or what it has is older than what it will be sent
+	}
+	delete(n.pending, id)
+	n.ready = n.ready || n.flying >= window
+	n.flying--
+}
+
+// tellHeld tells a new neighbour what this node has.
+func (g *Graph) tellHeld(n *neighbour) {
+	m := new(wire.LinksHeld)
+	for _, v := range g.order {
+		if v.state == nil {
+			continue
+		}
+		if len(m.Held) == wire.MaxHeld {
+			m.More = true
+			g.send(n, m)
+			m = new(wire.LinksHeld)
+		}
+		m.Held = append(m.Held, wire.Held{Origin: v.ID, Seq: v.state.Seq})
+	}
+	g.send(n, m)
+	n.met, n.ready = false, true
+	n.has = make(map[wire.NodeID]uint64)
+}
+
+// held takes what a neighbour says it has.
+func (g *Graph) held(now time.Duration, n *neighbour, m *wire.LinksHeld) {
+	for _, h := range m.Held {
+		v := g.vertices[h.Origin]
+		if v == nil || v.state == nil {
+			continue
+		}
+		n.acknowledge(h.Origin, h.Seq)
+		if h.Seq < v.state.Seq && n.met {
+			if _, found := n.pending[h.Origin]; !found {
+				g.offer(n, v)
+			}
+		}
+	}
+	if !n.met && !m.More {
+		g.know(n)
+	}
+}
+
+// know ends the meeting with a neighbour: what it has not named it is sent.
+func (g *Graph) know(n *neighbour) {
+	n.met, n.ready = true, true
+	for _, v := range g.order {
+		if v.state != nil && v.ID != n.ID && n.has[v.ID] < v.state.Seq {
+			g.offer(n, v)
+		}
+	}
+	n.has = nil
+}
+
+// flush sends a neighbour what is due, and notes when something will be.
+func (g *Graph) flush(now time.Duration, n *neighbour) {
+	if len(n.acks) > 0 {
+		for part := range slices.Chunk(n.acks, wire.MaxHeld) {
+			g.send(n, &wire.LinksHeld{Held: part, More: true})
+		}
+		n.acks = nil
+	}
+	if !n.ready && (n.wakeAt == 0 || now < n.wakeAt) {
+		return
+	}
+	n.ready, n.wakeAt = false, 0
+	if n.relays && !n.met {
+		if now < n.metAt {
+			n.wakeAt = n.metAt
+			return
+		}
+		g.know(n)
+	}
+	if len(n.pending) == 0 {
+		n.queue = nil
+		return
+	}
+	var m *wire.LinkStates
+	n.queue = slices.DeleteFunc(n.queue, func(id wire.NodeID) bool {
+		p, found := n.pending[id]
+		if !found {
+			return true
+		}
+		v := g.vertices[id]
+		if v == nil || v.state == nil {
+			if p.seq != 0 {
+				n.flying--
+			}
+			delete(n.pending, id)
+			return true
+		}
+		switch {
+		case p.seq == 0 && n.flying >= window:
+			return false // an acknowledgement makes room
+		case p.seq != 0 && now < p.due():
+			n.wake(p.due())
+			return false
+		case p.seq == 0:
+			n.flying++
+		}
+		p = sent{v.state.Seq, now, p.tries + 1}
+		n.pending[id] = p
+		n.wake(p.due())
+		if m == nil {
+			m = new(wire.LinkStates)
+		}
+		m.States = append(m.States, v.state)
+		if len(m.States) == wire.MaxStates {
+			g.send(n, m)
+			m = nil
+		}
+		return false
+	})
+	if m != nil {
+		g.send(n, m)
+	}
+}
+
+func (n *neighbour) wake(at time.Duration) {
+	if n.wakeAt == 0 || at < n.wakeAt {
+		n.wakeAt = at
+	}
+}
+
+func (g *Graph) send(n *neighbour, m wire.Message) {
+	g.fx.Sends = append(g.fx.Sends, Send{n.ID, m})
+}
