@@ -277,7 +277,8 @@ func (s *session) network(ctx context.Context) (err error) {
 		l.Close()
 		os.Remove(s.socket)
 	})
-	node := core.Config{ID: identity.ID, Role: wire.RoleLauncher, Site: "launcher", Lease: s.lease(), Seed: uint64(s.began.UnixNano())}
+	node := pilot.Member(identity)
+	node.Lease = s.lease()
 	node.Name, _ = os.Hostname()
 	for _, site := range s.opts.Sites {
 		if site.Local() {

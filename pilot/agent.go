@@ -49,6 +49,8 @@ type Agent struct {
 
 	tokens func([]wire.Token) // what to do with join tokens; nil for all but hubs
 	tasks  sync.WaitGroup     // goroutines that answer effects
+	sent   tally              // by the core, as far as it goes; the loop's own
+	blamed []string           // who was named in the log, and why; the loop's own
 }
 
 // NewAgent returns an agent that is yet to be run. Home may be nil for nodes
@@ -89,6 +91,7 @@ func (a *Agent) Run(ctx context.Context, ep *transport.Endpoint, cfg core.Config
 	a.node = core.New(cfg, bootTime())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer func() { a.log.Debug("messages sent", "counts", a.sent.String()) }()
 	for _, e := range a.early {
 		a.event(bootTime(), e)
 	}
@@ -150,7 +153,12 @@ func (a *Agent) event(now time.Duration, e transport.Event) {
 			a.ep.SetDefaultRoute(a.gate)
 		}
 		a.log.Debug("link up", "peer", e.Peer.ID.Short(), "role", e.Peer.Role, "direct", e.Peer.Direct)
-		a.node.LinkUp(now, wire.Peer{ID: e.Peer.ID, Role: e.Peer.Role, Site: e.Peer.Site})
+		p := wire.Peer{ID: e.Peer.ID, Role: e.Peer.Role, Site: e.Peer.Site}
+		if e.Peer.Direct {
+			a.node.LinkUp(now, p)
+		} else {
+			a.node.LinkRouted(now, p)
+		}
 	case transport.LinkDown:
 		a.log.Info("link down", "peer", e.ID.Short(), "error", e.Err)
 		if e.ID == a.gate {
@@ -195,7 +203,11 @@ func (a *Agent) route(via wire.NodeID, up []wire.Peer, down []wire.NodeID) {
 
 // apply does what the core wants done, and reports whether it wants to leave.
 func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
+	for _, at := range fx.Wheres {
+		a.ep.SetHubs(at.ID, at.Hubs)
+	}
 	for _, s := range fx.Sends {
+		a.sent.count(s.Msg)
 		if err := a.ep.Send(s.To, s.Msg); err != nil {
 			a.log.Debug("message not sent", "to", s.To.Short(), "kind", s.Msg.Kind(), "error", err)
 		}
@@ -212,6 +224,9 @@ func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
 		}
 	}
 	for _, e := range fx.Events {
+		if m, ok := e.(core.Misbehaved); ok {
+			a.misbehaved(m)
+		}
 		if a.home != nil {
 			a.home.Event(e)
 		}

@@ -260,7 +260,7 @@ func (r *resident) stayAdmitted(ctx context.Context, request transport.JoinReque
 			request.Renew = id
 			return r.joinAny(ctx, request)
 		},
-		admit: func(id *transport.Identity) error { return r.ep.Admit(id, nil) },
+		admit: func(id *transport.Identity) error { return r.agent.readmitted(r.ep, id) },
 	}
 	again.run(ctx, id)
 }
@@ -336,16 +336,10 @@ func (r *resident) abandon(reason string) {
 // config says what this node is and offers.
 func (r *resident) config(id *transport.Identity) core.Config {
 	b := r.boot
-	cfg := core.Config{
-		ID:       id.ID,
-		Role:     id.Role,
-		Site:     id.Site,
-		Name:     b.Name,
-		Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Lease:    time.Duration(b.Lease),
-		Idle:     time.Duration(b.Idle),
-		Seed:     uint64(id.ID[0])<<8 | uint64(id.ID[1]),
-	}
+	cfg := Member(id)
+	cfg.Name = b.Name
+	cfg.Platform = runtime.GOOS + "/" + runtime.GOARCH
+	cfg.Lease, cfg.Idle = time.Duration(b.Lease), time.Duration(b.Idle)
 	if cfg.Name == "" {
 		cfg.Name, _ = os.Hostname()
 	}

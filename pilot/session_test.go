@@ -77,7 +77,9 @@ func newWorld(t *testing.T) *world {
 	var wg sync.WaitGroup
 	wg.Go(func() { w.ep.Serve(ctx, l, transport.Local) })
 	wg.Go(func() {
-		w.agent.Run(ctx, w.ep, core.Config{ID: identity.ID, Role: wire.RoleLauncher, Site: "home", Name: "here", Seed: 1})
+		node := Member(identity)
+		node.Name = "here"
+		w.agent.Run(ctx, w.ep, node)
 	})
 	w.hangUp = sync.OnceFunc(func() {
 		cancel()

@@ -113,7 +113,7 @@ func (b Body) validate() error {
 	case b.msg == nil && (len(b.raw) == 0 || len(b.raw) > MaxBody):
 		return invalidf("body of %d bytes", len(b.raw))
 	case b.msg != nil && !Carried(b.msg.Kind()):
-		return invalidf("body of kind %#x", b.msg.Kind())
+		return invalidf("body that is a %v", b.msg.Kind())
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func TestBody(t *testing.T) {
 		b[at] = byte(kind)
 		m, err := wire.Decode(b)
 		if err != nil {
-			t.Fatalf("a body of kind %#x is not the business of those on the way: %v", kind, err)
+			t.Fatalf("a body of kind %v is not the business of those on the way: %v", kind, err)
 		}
 		return m.(*wire.Datagram).Body.Message()
 	}
@@ -62,7 +62,7 @@ func TestBody(t *testing.T) {
 	}
 	for _, kind := range []wire.Kind{wire.KindLeave, wire.KindTokens, wire.KindDatagram, wire.KindProbeReply + 100} {
 		if m, err := open(kind); !errors.Is(err, wire.ErrInvalid) {
-			t.Errorf("body of kind %#x: %v, %v", kind, m, err)
+			t.Errorf("body of kind %v: %v, %v", kind, m, err)
 		}
 	}
 }

@@ -1,6 +1,20 @@
 package wire
 
-import "unicode/utf8"
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+)
+
+// String returns the name of the kind, such as "claim".
+func (k Kind) String() string {
+	m := newMessage(k)
+	if m == nil {
+		return fmt.Sprintf("kind%d", uint8(k))
+	}
+	return strings.ToLower(reflect.TypeOf(m).Elem().Name())
+}
 
 // newMessage returns an empty message of a kind, or nil for unknown ones.
 func newMessage(k Kind) Message {

@@ -30,7 +30,7 @@ type Hint struct {
 // Probe is to be answered at once with [ProbeReply]: the time between is
 // measured. Its sender says where it is itself.
 type Probe struct {
-	Seq        uint64     `cbor:"1,keyasint"` // hard to guess: the answer carries it
+	Seq        uint64     `cbor:"1,keyasint"`           // hard to guess: the answer carries it
 	At         *Locality  `cbor:"2,keyasint,omitempty"` // of the sender
 	Coordinate Coordinate `cbor:"3,keyasint"`
 	Hints      []Hint     `cbor:"4,keyasint,omitempty"`

@@ -191,6 +191,14 @@ func TestEveryKind(t *testing.T) {
 	}
 }
 
+func TestKindNames(t *testing.T) {
+	for kind, want := range map[wire.Kind]string{wire.KindClaim: "claim", wire.KindExchangeReply: "exchangereply", 0xff: "kind255"} {
+		if got := kind.String(); got != want {
+			t.Errorf("kind %d is called %q, want %q", uint8(kind), got, want)
+		}
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	var stream bytes.Buffer
 	for _, m := range samples {

@@ -100,6 +100,14 @@ func (n *Node) toss(to wire.Address, m wire.Message) {
 	n.pass(&wire.Datagram{Src: n.cfg.ID, SrcHubs: n.at.Hubs, Dst: to.ID, Hubs: to.Hubs, Hops: wire.MaxHops, Body: wire.BodyOf(m)}, n.cfg.ID)
 }
 
+// found lets the transport know by which hubs a node is found, for links and
+// streams to it.
+func (n *Node) found(at wire.Address) {
+	if at.ID != n.cfg.ID && len(at.Hubs) > 0 {
+		n.fx.Wheres = append(n.fx.Wheres, at)
+	}
+}
+
 // reaches reports whether there seems to be a way for datagrams to a node.
 func (n *Node) reaches(to wire.Address) bool {
 	if to.ID == n.cfg.ID {

@@ -46,6 +46,10 @@ type Config struct {
 	// that it takes jobs of any kind and sees.
 	Runtimes []string
 
+	// Blind lets jobs of this node be searched for in rings, without a look at
+	// which slots are known to be free; for comparison.
+	Blind bool
+
 	// Sign signs bytes as the node, Verify tells whose word a card is, and
 	// Proof is what the node's own cards carry for those who verify them. A
 	// node without Sign takes no part in gossip and has no coordinate.
@@ -82,6 +86,7 @@ type Effects struct {
 	Collects []Collect
 	Discards []wire.Key     // remove these workers' sandboxes and outputs
 	Drops    []wire.JobID   // forget these jobs' files
+	Wheres   []wire.Address // by which hubs nodes are found; before the sends
 	Tokens   [][]wire.Token // a hub's join tokens from now on, the last one counts
 	Events   []Event        // for the user of this node
 	Leave    *Leave
