@@ -65,6 +65,12 @@ func newMessage(k Kind) Message {
 		return new(Lane)
 	case KindStripe:
 		return new(Stripe)
+	case KindReach:
+		return new(Reach)
+	case KindPunch:
+		return new(Punch)
+	case KindObserved:
+		return new(Observed)
 	case KindListen:
 		return new(Listen)
 	case KindListening:

@@ -23,6 +23,7 @@ const (
 	StreamBulk   StreamKind = 8  // marks a further carrier to a peer as one for bulk; carries nothing
 	StreamListen StreamKind = 9  // asks a hub to listen for its site; launchers only
 	StreamStripe StreamKind = 10 // a further connection for the bytes of a stream that is open
+	StreamReach  StreamKind = 11 // how two nodes could be connected without a hub
 )
 
 // MaxHops is the largest number of hubs a stream may cross.
@@ -55,7 +56,7 @@ func (*Open) Kind() Kind { return KindOpen }
 
 // Validate implements [Message].
 func (m *Open) Validate() error {
-	if m.Stream < StreamLink || m.Stream > StreamStripe {
+	if m.Stream < StreamLink || m.Stream > StreamReach {
 		return invalidf("stream kind %d", m.Stream)
 	}
 	if m.Hops > MaxHops {

@@ -8,12 +8,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
@@ -21,6 +23,9 @@ import (
 var rewrite = flag.Bool("rewrite", false, "rewrite testdata/golden.txt")
 
 const golden = "testdata/golden.txt"
+
+// addresses are compared as they are.
+var addresses = cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{})
 
 func id(b byte) (id wire.NodeID) {
 	for i := range id {
@@ -75,7 +80,7 @@ var samples = []wire.Message{
 	&wire.Hold{Job: jobID, Epoch: 1, Seq: 4, Workers: 8, TTL: time.Minute},
 	&wire.Grant{Job: jobID, Epoch: 1, Seq: 4, Lease: time.Minute, Size: 40, Workers: []wire.Attempt{{Rank: 0, Attempt: 1}, {Rank: 7, Attempt: 2}}, Program: program},
 	&wire.Refuse{Job: jobID, Epoch: 1, Seq: 4, Shun: time.Minute},
-	&wire.Release{Job: jobID, Epoch: 1, Seq: 4, Reason: "an older job", All: true},
+	&wire.Release{Job: jobID, Epoch: 1, Seq: 4, Reason: "an older job", All: true, Ask: true},
 	&wire.Report{Job: jobID, Epoch: 1, Seq: 6, Workers: []wire.Status{
 		{Attempt: wire.Attempt{Rank: 0, Attempt: 1}, State: wire.WorkerRunning, PID: 4711},
 		{Attempt: wire.Attempt{Rank: 7, Attempt: 2}, State: wire.WorkerExited, Result: &exited}}},
@@ -88,6 +93,10 @@ var samples = []wire.Message{
 	&wire.Accepted{Error: "no route"},
 	&wire.Lane{},
 	&wire.Stripe{Flow: bytes.Repeat([]byte{7}, wire.FlowSize), Number: 2},
+	&wire.Reach{Secret: bytes.Repeat([]byte{6}, wire.ReachSecret), Port: 5000, Listens: true, Local: []netip.Prefix{netip.MustParsePrefix("10.141.0.7/16"), netip.MustParsePrefix("2001:db8::7/64")},
+		Observed: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:6000"), netip.MustParseAddrPort("[2001:db8::7]:5000")}},
+	&wire.Punch{Go: true, Bound: 5 * time.Second},
+	&wire.Observed{Endpoint: netip.MustParseAddrPort("192.0.2.1:6000")},
 	&wire.Listen{Host: "10.141.0.1"},
 	&wire.Listening{Address: "10.141.0.1:40000", Error: "forbidden"},
 	&wire.Dial{Address: "inner3:22"},
@@ -206,7 +215,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Errorf("%T: %v", m, err)
 		}
-		if d := cmp.Diff(m, got); d != "" {
+		if d := cmp.Diff(m, got, addresses); d != "" {
 			t.Errorf("%T (-want +got):\n%s", m, d)
 		}
 		if err := wire.WriteFrame(&stream, m); err != nil {
@@ -218,7 +227,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%T: %v", m, err)
 		}
-		if d := cmp.Diff(m, got); d != "" {
+		if d := cmp.Diff(m, got, addresses); d != "" {
 			t.Errorf("frame of %T (-want +got):\n%s", m, d)
 		}
 	}
@@ -298,6 +307,15 @@ func TestRefused(t *testing.T) {
 		return g
 	}
 	status := func(s wire.Status) *wire.Report { return &wire.Report{Workers: []wire.Status{s}} }
+	reach := func(f func(*wire.Reach)) *wire.Reach {
+		m := &wire.Reach{Secret: make([]byte, wire.ReachSecret), Port: 5000, Local: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")},
+			Observed: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:6000")}}
+		if err := m.Validate(); err != nil {
+			t.Errorf("%T is meant to be valid: %v", m, err)
+		}
+		f(m)
+		return m
+	}
 	for name, m := range map[string]wire.Message{
 		"offer of too many slots":   &wire.Hello{Offer: wire.Offer{Slots: wire.MaxSlots + 1}},
 		"negative memory":           &wire.Hello{Offer: wire.Offer{Memory: -1}},
@@ -357,6 +375,15 @@ func TestRefused(t *testing.T) {
 		"route over its end":        &wire.Open{Stream: wire.StreamLink, Hops: 8, Dst: id(2), Route: []wire.NodeID{id(1), id(2)}},
 		"route over its start":      &wire.Open{Stream: wire.StreamLink, Hops: 8, Src: id(1), Route: []wire.NodeID{id(1), id(2)}},
 		"route too long":            &wire.Open{Stream: wire.StreamLink, Hops: 1, Route: []wire.NodeID{id(1), id(2)}},
+		"reach without secret":      reach(func(m *wire.Reach) { m.Secret = nil }),
+		"reach without port":        reach(func(m *wire.Reach) { m.Port = 0 }),
+		"too many candidates":       reach(func(m *wire.Reach) { m.Observed = repeat(m.Observed[0], wire.MaxCandidates) }),
+		"candidate with a zone":     reach(func(m *wire.Reach) { m.Observed[0] = netip.MustParseAddrPort("[fe80::1%eth0]:6000") }),
+		"candidate in disguise":     reach(func(m *wire.Reach) { m.Observed[0] = netip.MustParseAddrPort("[::ffff:127.0.0.1]:6000") }),
+		"candidate without port":    reach(func(m *wire.Reach) { m.Observed[0] = netip.MustParseAddrPort("192.0.2.1:0") }),
+		"no network":                reach(func(m *wire.Reach) { m.Local = make([]netip.Prefix, 1) }),
+		"endless attempt":           &wire.Punch{Bound: wire.MaxPunch + 1},
+		"observed as nothing":       &wire.Observed{},
 		"output of input":           &wire.Output{},
 		"want of nothing":           &wire.Want{},
 	} {
