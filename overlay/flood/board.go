@@ -10,7 +10,8 @@ import (
 
 // Limits of a Board.
 const (
-	MaxOpen   = 256  // adverts
+	MaxOpen   = 1024 // adverts
+	MaxOwn    = 256  // of them of one primary
 	MaxClosed = 1024 // tombstones; the oldest give way
 )
 
@@ -47,7 +48,7 @@ func (b *Board) Post(now time.Duration, ad *wire.Advert) bool {
 			return false
 		}
 		b.posts = slices.Delete(b.posts, i, i+1)
-	} else if len(b.posts) >= MaxOpen {
+	} else if len(b.posts) >= MaxOpen || b.of(ad.Primary) >= MaxOwn {
 		return false
 	}
 	i, _ := slices.BinarySearchFunc(b.posts, p, func(x, y post) int { return Older(x.ad, y.ad) })
@@ -144,6 +145,17 @@ func (b *Board) Next() (time.Duration, bool) {
 		next = min(next, p.expires)
 	}
 	return next, true
+}
+
+// of counts the adverts of a primary.
+func (b *Board) of(primary wire.NodeID) int {
+	n := 0
+	for _, p := range b.posts {
+		if p.ad.Primary == primary {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *Board) index(job wire.JobID) int {

@@ -65,10 +65,17 @@ func TestBoard(t *testing.T) {
 
 func TestBoardBounds(t *testing.T) {
 	var b flood.Board
-	for i := range flood.MaxOpen {
-		b.Post(0, advert(i, 1))
+	for i := range flood.MaxOwn + 1 {
+		if news := b.Post(0, advert(i, 1)); news != (i < flood.MaxOwn) {
+			t.Fatalf("advert %d of one primary is news: %v", i, news)
+		}
 	}
-	if b.Post(0, advert(flood.MaxOpen, 1)) || b.Len() != flood.MaxOpen {
+	for i := range flood.MaxOpen {
+		ad := advert(i+1000, 1)
+		ad.Primary = wire.NodeID{2, byte(i), byte(i >> 8)}
+		b.Post(0, ad)
+	}
+	if b.Len() != flood.MaxOpen {
 		t.Errorf("%d adverts, want at most %d", b.Len(), flood.MaxOpen)
 	}
 	for i := range flood.MaxClosed + 1 {
@@ -174,7 +181,7 @@ func TestWounded(t *testing.T) {
 		"none when it is in vain": {1, 3, 1, nil},
 		"none for the youngest":   {7, 1, 1, nil},
 	} {
-		if got := s.Wounded(advert(tt.job, 1), tt.per, tt.workers); !slices.Equal(got, tt.want) {
+		if got := s.ToWound(advert(tt.job, 1), tt.per, tt.workers); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}

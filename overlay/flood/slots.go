@@ -20,10 +20,12 @@ const (
 	Offered                // a claim for it is on its way
 	Held                   // a primary gathers a gang with it
 	Committed              // a worker has it
+	Withheld               // its owner keeps it
 )
 
 func (s State) String() string {
-	return [...]string{"free", "offered", "held", "committed"}[s&3]
+	names := [...]string{"free", "offered", "held", "committed", "withheld"}
+	return names[min(int(s), len(names)-1)]
 }
 
 // Claim is a set of slots on offer to, or held for, a job.
@@ -35,6 +37,7 @@ type Claim struct {
 	Seq     uint64
 	State   State // Offered or Held
 	Expires time.Duration
+	Wounded bool // its primary is asked to give it up for an older job
 	slots   []int
 	per     int
 }
@@ -48,6 +51,7 @@ type Slots struct {
 	states []State
 	claims []*Claim // by Seq
 	last   uint64   // Seq of the latest claim
+	keep   int      // how many the owner wants to keep
 }
 
 // NewSlots returns the slots of an offer, all free.
@@ -55,38 +59,8 @@ func NewSlots(offer wire.Offer) *Slots {
 	return &Slots{offer: offer, states: make([]State, offer.Slots)}
 }
 
-// PerWorker returns how many slots a worker with such needs takes; false means
-// that it does not fit at all.
-func (s *Slots) PerWorker(needs *wire.Requirements) (int, bool) {
-	n := int64(s.offer.Slots)
-	if n == 0 {
-		return 0, false
-	}
-	per := int64(1)
-	share := func(need, have int64) bool {
-		if need == 0 {
-			return true
-		}
-		if need > have {
-			return false
-		}
-		per = max(per, ceil(need, have, n))
-		return true
-	}
-	// An offer that does not say how much there is of cores, memory or disk is
-	// taken at one core a slot, and at its word that there is enough.
-	cores := int64(s.offer.Cores)
-	if cores == 0 {
-		cores = n
-	}
-	ok := share(int64(needs.Cores), cores) && share(int64(needs.GPUs), int64(s.offer.GPUs)) &&
-		(s.offer.Memory == 0 || share(needs.Memory, s.offer.Memory)) &&
-		(s.offer.Disk == 0 || share(needs.Disk, s.offer.Disk))
-	return int(per), ok
-}
-
-// ceil returns need/(have/n) rounded up, without overflow: need <= have <= 2^50, n <= 2^12.
-func ceil(need, have, n int64) int64 { return (need*n + have - 1) / have }
+// PerWorker is [PerWorker] of the slots' offer.
+func (s *Slots) PerWorker(needs *wire.Requirements) (int, bool) { return PerWorker(&s.offer, needs) }
 
 // Count returns how many slots are in a state.
 func (s *Slots) Count(state State) int {
@@ -143,13 +117,23 @@ func (s *Slots) Hold(now time.Duration, c *Claim, workers int, ttl time.Duration
 	for _, i := range c.slots {
 		s.states[i] = Held
 	}
-	c.State, c.Expires = Held, now+ttl
+	c.State = Held
+	if !c.Wounded {
+		c.Expires = now + ttl
+	}
+}
+
+// Wound notes that the primary of a claim is asked to give it up. It expires soon
+// if there is no answer.
+func (s *Slots) Wound(now time.Duration, c *Claim) {
+	c.Wounded = true
+	c.Expires = min(c.Expires, now+OfferTime)
 }
 
 // Renew extends the lease of what is held for a job.
 func (s *Slots) Renew(now time.Duration, job wire.JobID, ttl time.Duration) {
 	for _, c := range s.claims {
-		if c.Job == job && c.State == Held {
+		if c.Job == job && c.State == Held && !c.Wounded {
 			c.Expires = max(c.Expires, now+ttl)
 		}
 	}
@@ -171,7 +155,7 @@ func (s *Slots) Commit(c *Claim, workers int) [][]int {
 func (s *Slots) cut(c *Claim, workers int) []int {
 	n := min(max(workers, 0)*c.per, len(c.slots))
 	for _, i := range c.slots[n:] {
-		s.states[i] = Free
+		s.release(i)
 	}
 	return c.slots[:n:n]
 }
@@ -179,7 +163,7 @@ func (s *Slots) cut(c *Claim, workers int) []int {
 // Drop ends a claim and frees its slots.
 func (s *Slots) Drop(c *Claim) {
 	for _, i := range c.slots {
-		s.states[i] = Free
+		s.release(i)
 	}
 	c.slots = nil
 	s.claims = slices.DeleteFunc(s.claims, func(x *Claim) bool { return x == c })
@@ -191,7 +175,32 @@ func (s *Slots) Free(slots []int) {
 		if s.states[i] != Committed {
 			panic("flood: slot freed twice")
 		}
-		s.states[i] = Free
+		s.release(i)
+	}
+}
+
+// release makes a slot free, or the owner's if they want to keep more.
+func (s *Slots) release(i int) {
+	s.states[i] = Free
+	if s.Count(Withheld) < s.keep {
+		s.states[i] = Withheld
+	}
+}
+
+// Withhold keeps slots slots for their owner from now on: free ones at once,
+// others as they become free. What was promised or given to a job stays so.
+func (s *Slots) Withhold(slots int) {
+	s.keep = min(max(slots, 0), len(s.states))
+	have := s.Count(Withheld)
+	for i, st := range s.states {
+		switch {
+		case st == Withheld && have > s.keep:
+			s.states[i] = Free
+			have--
+		case st == Free && have < s.keep:
+			s.states[i] = Withheld
+			have++
+		}
 	}
 }
 
@@ -206,14 +215,18 @@ func (s *Slots) Expired(now time.Duration) []*Claim {
 	return list
 }
 
-// Wounded returns the claims held for younger jobs that must go so that the
+// ToWound returns the claims held for younger jobs that must go so that the
 // job of an advert gets up to workers workers of per slots, the youngest
-// job's first; nil when not even one would fit.
-func (s *Slots) Wounded(ad *wire.Advert, per, workers int) []*Claim {
+// job's first; nil when not even one would fit. Those that are about to go
+// already count as gone.
+func (s *Slots) ToWound(ad *wire.Advert, per, workers int) []*Claim {
 	free := s.Count(Free)
 	var list []*Claim
 	for _, c := range s.claims {
-		if c.State == Held && olderThan(ad, c) {
+		switch {
+		case c.Wounded:
+			free += len(c.slots)
+		case c.State == Held && olderThan(ad, c):
 			list = append(list, c)
 		}
 	}

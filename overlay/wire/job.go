@@ -210,8 +210,8 @@ func (*Refuse) Kind() Kind { return KindRefuse }
 // Validate implements [Message].
 func (m *Refuse) Validate() error { return checkTime("shun", m.Shun) }
 
-// Release takes a claim back: an older job wants its slots, they expired, or
-// the pilot leaves. It also answers a Hold or Grant for a claim that is no
+// Release takes a claim back: an older job wants its slots (then it asks), they
+// expired, or the pilot leaves. It also answers a Hold or Grant for a claim that is no
 // more.
 type Release struct {
 	Job    JobID  `cbor:"1,keyasint"`
@@ -221,6 +221,9 @@ type Release struct {
 	// All says that nothing of the job is left here: no claim up to Seq, nor a
 	// worker granted to one.
 	All bool `cbor:"5,keyasint,omitempty"`
+	// Ask says that the claim is held until the primary refuses it, or does not
+	// answer in time: what it has granted meanwhile is granted.
+	Ask bool `cbor:"6,keyasint,omitempty"`
 }
 
 // Kind implements [Message].

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/overlay/flood"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
@@ -19,11 +20,16 @@ const pokePause = 50 * time.Millisecond
 type jobs struct {
 	primaries []*primary // in the order of their submission
 	next      time.Duration
+	tab       tables
 }
 
 type primary struct {
 	*job.Primary
-	id wire.JobID
+	id       wire.JobID
+	search   flood.Search
+	lookAt   time.Duration // when the search wants to go on; 0: when the job changes
+	floodAt  time.Duration // when everybody is to be told that the job is still there
+	question uint64        // Seq of the Find that is not answered
 }
 
 func (n *Node) primary(id wire.JobID) *primary {
@@ -42,12 +48,22 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	}
 	switch m := m.(type) {
 	case *wire.Advert:
-		n.post(now, from, m)
+		n.advert(now, from, m)
+	case *wire.Free:
+		n.takeFree(now, from, m)
+	case *wire.Tables:
+		n.takeTables(now, from, m)
+	case *wire.Find:
+		n.takeFind(now, from, m)
+	case *wire.Found:
+		n.takeFound(now, from, m)
 	case *wire.Closed:
 		n.closed(now, from, m)
 	case *wire.Claim:
 		if p := n.lead(from, m.Job, m.Epoch); p != nil {
-			p.Claim(now, from, site, m, &n.jx)
+			if k := p.Claim(now, from, site, m, &n.jx); k > 0 {
+				p.search.Claimed(hubOf(m, n.cfg.ID), k)
+			}
 			n.absorbJob(now, p)
 		}
 	case *wire.Release:
@@ -102,8 +118,7 @@ func (n *Node) poke(now time.Duration) { n.jobs.next = min(n.jobs.next, now+poke
 func (n *Node) absorbJob(now time.Duration, p *primary) {
 	n.poke(now)
 	for _, ad := range n.jx.Adverts {
-		n.board.Post(now, ad)
-		n.relay(n.cfg.ID, ad)
+		n.advertise(now, p, ad)
 	}
 	for _, u := range n.jx.Updates {
 		n.fx.Events = append(n.fx.Events, WorkerChanged{Key: u.Key, Change: u.Change,
@@ -182,6 +197,10 @@ func (n *Node) tickJobs(now time.Duration) {
 		return
 	}
 	for _, p := range slices.Clone(n.primaries) {
+		if p.lookAt != 0 && now >= p.lookAt {
+			p.lookAt = 0
+			p.Advertise(now, &n.jx)
+		}
 		p.Tick(now, &n.jx)
 		n.absorbJob(now, p)
 	}
@@ -189,5 +208,8 @@ func (n *Node) tickJobs(now time.Duration) {
 	n.jobs.next = now + time.Hour
 	for _, p := range n.primaries {
 		n.jobs.next = min(n.jobs.next, p.Next())
+		if p.lookAt != 0 {
+			n.jobs.next = min(n.jobs.next, p.lookAt)
+		}
 	}
 }

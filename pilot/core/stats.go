@@ -30,7 +30,7 @@ func (n *Node) Stats(now time.Duration) Stats {
 	}
 	if n.slots != nil {
 		s.Free, s.Offered = n.slots.Count(flood.Free), n.slots.Count(flood.Offered)
-		s.Held, s.Committed = n.slots.Count(flood.Held), n.slots.Count(flood.Committed)
+		s.Held, s.Committed, s.Withheld = n.slots.Count(flood.Held), n.slots.Count(flood.Committed), n.slots.Count(flood.Withheld)
 		for _, c := range n.slots.Claims() {
 			s.Overdue = max(s.Overdue, now-c.Expires)
 		}

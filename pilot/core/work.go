@@ -63,6 +63,7 @@ func (n *Node) seekFor(id wire.JobID) *seek {
 
 // seek claims for jobs, the oldest first, as far as the slots go.
 func (n *Node) seek(now time.Duration) {
+	defer n.countFree(now)
 	if n.slots == nil || n.exit.reason != "" || n.board.Len() == 0 {
 		return
 	}
@@ -80,8 +81,9 @@ func (n *Node) seek(now time.Duration) {
 			s.tried, s.retryAt = ad.Seq, 0
 			continue
 		}
-		for _, c := range n.slots.Wounded(ad, per, int(ad.Open)) {
-			n.giveBack(c, "an older job wants its slots")
+		for _, c := range n.slots.ToWound(ad, per, int(ad.Open)) {
+			n.slots.Wound(now, c)
+			n.send(c.Primary, &wire.Release{Job: c.Job, Epoch: c.Epoch, Seq: c.Seq, Ask: true, Reason: "an older job wants its slots"})
 		}
 		c := n.slots.Offer(now, ad, per, int(ad.Open))
 		if c == nil {
@@ -94,7 +96,7 @@ func (n *Node) seek(now time.Duration) {
 }
 
 func (n *Node) fits(needs *wire.Requirements) (per int, ok bool) {
-	if len(needs.Platforms) > 0 && !slices.Contains(needs.Platforms, n.cfg.Platform) {
+	if !flood.Runs(needs, n.cfg.Platform) {
 		return 0, false
 	}
 	if needs.Runtime != "" && n.cfg.Runtimes != nil && !slices.Contains(n.cfg.Runtimes, needs.Runtime) {
@@ -105,7 +107,7 @@ func (n *Node) fits(needs *wire.Requirements) (per int, ok bool) {
 
 func (n *Node) sendClaim(now time.Duration, c *flood.Claim, s *seek) {
 	s.sendAt = now + claimEvery
-	n.send(c.Primary, &wire.Claim{Job: c.Job, Epoch: c.Epoch, Seq: c.Seq, Workers: s.workers, TTL: max(0, c.Expires-now)})
+	n.send(c.Primary, &wire.Claim{Job: c.Job, Epoch: c.Epoch, Seq: c.Seq, Workers: s.workers, TTL: max(0, c.Expires-now), Hubs: n.at.Hubs})
 }
 
 // claimAgain repeats what is on offer to a node that can be reached again.
@@ -353,8 +355,20 @@ func clipAll(list []string) []string {
 	return out
 }
 
+// Occupy keeps slots slots of this node for their owner from now on: free ones
+// at once, others as they become free. What was promised or given to a job
+// stays so.
+func (n *Node) Occupy(now time.Duration, slots int) {
+	if n.slots != nil {
+		n.slots.Withhold(slots)
+		n.freed(wire.JobID{})
+	}
+	n.settle(now)
+}
+
 // tickWork lets time pass for claims and crews.
 func (n *Node) tickWork(now time.Duration) {
+	n.tickTables(now)
 	for _, ad := range n.board.Expire(now) {
 		n.seeks = slices.DeleteFunc(n.seeks, func(s *seek) bool { return s.job == ad.Job })
 	}
@@ -384,7 +398,7 @@ func (n *Node) tickWork(now time.Duration) {
 
 // nextWork returns when tickWork, or another look at the adverts, is wanted.
 func (n *Node) nextWork(now time.Duration) time.Duration {
-	next := now + time.Hour
+	next := n.nextTables(now)
 	if t, ok := n.board.Next(); ok {
 		next = min(next, t)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/overlay/flood"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
@@ -13,9 +14,34 @@ func (p *Primary) changed(now time.Duration) {
 	w := p.wanted(now)
 	if w > p.said || (w == 0) != (p.said == 0) {
 		p.refloods = 0
-		p.floodAt = min(p.floodAt, max(now, p.saidAt+floodPause))
+		p.floodAt = min(p.floodAt, max(now, p.saidAt+floodPause, p.woundedTo))
 	}
 }
+
+// Advertise sees to a new advert now, because its last one did not reach enough
+// of those that have slots.
+func (p *Primary) Advertise(now time.Duration, fx *Effects) {
+	p.floodAt = min(p.floodAt, max(now, p.woundedTo))
+	p.flood(now, fx)
+}
+
+// Wanted returns for how many more workers claims are wanted now.
+func (p *Primary) Wanted(now time.Duration) int { return p.wanted(now) }
+
+// Invite tells that just as many claims were asked for as are wanted, and some
+// to spare, of slots that should be free: a gang that will be complete in a
+// moment sends no Hold, and chooses among the claims.
+func (p *Primary) Invite(spare int) { p.invited, p.spare = true, max(0, spare) }
+
+// Open tells that claims may come from anywhere, at any time.
+func (p *Primary) Open() { p.invited, p.spare = false, 0 }
+
+// Locate says how the primary finds out where a hub with its pilots is. Without
+// it any set of pilots is as good as another.
+func (p *Primary) Locate(where func(hub wire.NodeID, site string) flood.Place) { p.where = where }
+
+// Places returns where the job has something, by hub.
+func (p *Primary) Places() []flood.Place { return p.places(true, true) }
 
 // flood renews the advert when it is time: often while workers are wanted, for
 // a message may be lost, else often enough to keep nodes from forgetting the job.
@@ -46,9 +72,18 @@ func (p *Primary) Tick(now time.Duration, fx *Effects) {
 			m.involved = false
 		case m.busy() && now >= m.heard+p.spec.Lease:
 			p.PilotDown(now, m.id, fmt.Sprintf("nothing heard of its node for %v", p.spec.Lease), fx)
+		case p.deaf(now, m):
+			p.refused(now, m, fx)
 		default:
 			p.tend(now, m, fx)
 		}
+	}
+	if p.holdAt != 0 && now >= p.holdAt {
+		p.tell(fx)
+	}
+	if p.settleAt != 0 && now >= p.settleAt && p.complete(now) {
+		p.grantAll(now, fx)
+		p.changed(now)
 	}
 	if p.gathering != 0 && now >= p.gathering+p.spec.GangWait {
 		p.disperse(now, fx)
@@ -72,7 +107,31 @@ func (p *Primary) waiting(m *member) bool {
 	if len(m.stops) > 0 {
 		return true
 	}
-	return p.stopping == nil && slices.ContainsFunc(m.live, func(i uint32) bool { return !p.ranks[i].confirmed })
+	return p.stopping == nil && p.unconfirmed(m)
+}
+
+// deaf reports whether a pilot talks, but not of what it was granted: it has
+// claimed slots that it lacks.
+func (p *Primary) deaf(now time.Duration, m *member) bool {
+	return p.end == nil && p.stopping == nil && now >= m.granted+answerTime && m.heard >= m.granted+answerTime/2 && p.unconfirmed(m)
+}
+
+// unconfirmed reports whether a pilot has not told of something it was granted.
+func (p *Primary) unconfirmed(m *member) bool {
+	return slices.ContainsFunc(m.live, func(i uint32) bool { return !p.ranks[i].confirmed })
+}
+
+// refused takes back what a pilot does not tell of, and shuns it.
+func (p *Primary) refused(now time.Duration, m *member, fx *Effects) {
+	const why = "it does not answer its grants"
+	m.fails = max(m.fails, ShunAfter)
+	p.failed(now, m, why, fx)
+	for _, i := range slices.Clone(m.live) {
+		if !p.ranks[i].confirmed {
+			p.lost(now, i, wire.Exit{Reason: wire.ExitLost, Text: why}, false, fx)
+		}
+	}
+	p.changed(now)
 }
 
 // tend repeats what a pilot has not answered, and renews the lease it gives us.
@@ -116,7 +175,8 @@ func (p *Primary) disperse(now time.Duration, fx *Effects) {
 		}
 		m.claims = nil
 	}
-	p.held, p.gathering = 0, 0
+	p.holds(now, 0)
+	p.gathering, p.holdAt, p.settleAt, p.wounds = 0, 0, 0, 0
 	p.pausedTo = now + min(max(p.spec.GangWait/4, 2*time.Second), time.Minute)
 	p.changed(now)
 }
@@ -149,6 +209,11 @@ func (p *Primary) Next() time.Duration {
 	next := p.floodAt
 	if p.stopping != nil {
 		next = min(next, p.deadline)
+	}
+	for _, t := range []time.Duration{p.holdAt, p.settleAt} {
+		if t != 0 {
+			next = min(next, t)
+		}
 	}
 	if p.gathering != 0 {
 		next = min(next, p.gathering+p.spec.GangWait)

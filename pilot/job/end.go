@@ -69,7 +69,8 @@ func (p *Primary) halt(now time.Duration, end End, fx *Effects) {
 			}
 		}
 	}
-	p.held, p.gathering = 0, 0
+	p.holds(now, 0)
+	p.gathering, p.holdAt, p.settleAt = 0, 0, 0
 	p.changed(now)
 }
 
@@ -100,7 +101,8 @@ func (p *Primary) close(now time.Duration, fx *Effects) {
 			p.repeat(now, m)
 		}
 	}
-	p.held, p.open, p.left = 0, nil, 0
+	p.holds(now, 0)
+	p.open, p.left = nil, 0
 	p.endedAt = now
 }
 
@@ -161,11 +163,15 @@ func (p *Primary) Epoch() uint32 { return p.epoch }
 // Counts says how many of a job's workers are where.
 type Counts struct {
 	Want, Open, Held, Live, Done, Waiting int // Waiting: pilots that have something to answer
+
+	// Idle is the core time for which slots were held, or offered, while the
+	// job waited for others, up to the latest change.
+	Idle time.Duration
 }
 
 // Counts returns the job's counts.
 func (p *Primary) Counts() Counts {
-	c := Counts{Want: p.spec.Want, Open: len(p.open), Held: p.held, Live: p.live}
+	c := Counts{Want: p.spec.Want, Open: len(p.open), Held: p.held, Live: p.live, Idle: p.idle * time.Duration(max(1, p.spec.Needs.Cores))}
 	for i := range p.ranks {
 		if p.ranks[i].state == rankDone {
 			c.Done++

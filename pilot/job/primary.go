@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/overlay/flood"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
@@ -18,7 +19,12 @@ const (
 	repeatMax   = 30 * time.Second
 	floodPause  = 250 * time.Millisecond // between changes of an advert
 	stuckPause  = 10 * time.Second       // with nothing but shunned pilots, before the job ends
-	collectTime = 30 * time.Second       // for outputs, when a job is stopped
+	holdPause   = 400 * time.Millisecond // a gang that is complete by then needs no Hold
+	settleTime  = 100 * time.Millisecond // for claims over a gang's size, so that it can choose
+	woundFirst  = time.Second            // before a wounded gang looks for other slots
+	woundMax    = 16 * time.Second
+	answerTime  = 60 * time.Second // of a pilot that is heard of, to tell of what it was granted
+	collectTime = 30 * time.Second // for outputs, when a job is stopped
 )
 
 // RenewEvery returns how often a primary gives a sign of life under a lease.
@@ -45,6 +51,16 @@ type Primary struct {
 	started   bool          // the gang was granted
 	gathering time.Duration // since when claims are held
 	pausedTo  time.Duration // no gathering before this time
+	holdAt    time.Duration // when claims that wait are told so; 0: all are
+	settleAt  time.Duration // when a gang that is complete waits no longer for better claims; 0: it is not
+	invited   bool          // the claims that come were asked for
+	spare     int           // how many of them beyond what is wanted
+	wounds    int           // since the gang began to gather
+	woundedTo time.Duration // no new advert before
+	idle      time.Duration // for which workers' slots were held, all together
+	heldAt    time.Duration // when held changed
+
+	where func(hub wire.NodeID, site string) flood.Place // nil: any set of pilots is as good as another
 
 	seq      uint64 // of the advert
 	said     int    // Open in the latest advert
@@ -88,8 +104,10 @@ type rank struct {
 type member struct {
 	id       wire.NodeID
 	site     string
+	hub      wire.NodeID // that relays to it; zero is not known
 	heard    time.Duration
-	claim    uint64 // the highest claim number seen
+	granted  time.Duration // when it was granted something, or told of some of that
+	claim    uint64        // the highest claim number seen
 	claims   []held
 	live     []uint32 // its ranks, ascending
 	stops    []stop   // by attempt
@@ -107,6 +125,7 @@ type member struct {
 type held struct {
 	seq     uint64
 	workers int
+	told    bool // that it waits
 }
 
 type stop struct {
@@ -213,7 +232,7 @@ func (p *Primary) status(now time.Duration, m *member, s *wire.Status, fx *Effec
 		}
 		return
 	}
-	r.confirmed = true
+	r.confirmed, m.granted = true, now
 	if rankState(s.State) <= r.state {
 		return
 	}
@@ -267,7 +286,7 @@ func (p *Primary) failed(now time.Duration, m *member, why string, fx *Effects) 
 	m.shunned = true
 	fx.Shunned = append(fx.Shunned, Shunned{m.id, why})
 	for _, h := range m.claims {
-		p.held -= h.workers
+		p.holds(now, p.held-h.workers)
 		fx.send(m.id, &wire.Refuse{Job: p.spec.ID, Epoch: p.epoch, Seq: h.seq, Shun: p.spec.Lease})
 	}
 	m.claims = nil
@@ -357,12 +376,28 @@ func (p *Primary) PilotUp(now time.Duration, id wire.NodeID, fx *Effects) {
 
 // PilotDown tells that a pilot is no more: its attempts are lost.
 func (p *Primary) PilotDown(now time.Duration, id wire.NodeID, reason string, fx *Effects) {
-	m := p.pilots[id]
-	if m == nil {
-		return
+	p.PilotsDown(now, []wire.NodeID{id}, reason, fx)
+}
+
+// PilotsDown tells that pilots are no more, all at once: it is one change to
+// the job, and one new advert asks for what they had.
+func (p *Primary) PilotsDown(now time.Duration, ids []wire.NodeID, reason string, fx *Effects) {
+	some := false
+	for _, id := range ids {
+		if m := p.pilots[id]; m != nil {
+			p.down(now, m, reason, fx)
+			some = true
+		}
 	}
+	if some {
+		p.changed(now)
+		p.finish(now, fx)
+	}
+}
+
+func (p *Primary) down(now time.Duration, m *member, reason string, fx *Effects) {
 	for _, h := range m.claims {
-		p.held -= h.workers
+		p.holds(now, p.held-h.workers)
 	}
 	m.claims, m.stops = nil, nil
 	m.gone = true
@@ -374,8 +409,6 @@ func (p *Primary) PilotDown(now time.Duration, id wire.NodeID, reason string, fx
 		p.drop(m)
 	}
 	m.involved = false
-	p.changed(now)
-	p.finish(now, fx)
 }
 
 // Collected tells that everything an attempt left is home or, when err is not empty,
