@@ -9,19 +9,23 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Descriptors that a guard is born with.
 const (
-	guardSock = 3 + iota
+	guardOrders  = 3 + iota // socket
+	guardReplies            // pipe
 	guardPilotLock
 	guardUseLock
 )
 
 const (
-	useLockFD   = 100             // where workers inherit the use lock: out of the way of scripts
+	useLockFD   = 100                  // where workers inherit the use lock: out of the way of scripts
+	tellAfter   = 3 * time.Millisecond // a worker that ends within this is told of once only
+	briefWait   = 5 * time.Millisecond
 	orphanTick  = 5 * time.Second // how often what daemons leave is reaped while a worker runs
 	lastThreads = 100             // ms to wait for the last threads of what was killed
 	busyText    = 20              // tries of a program that is being written (ETXTBSY), 5 ms apart
@@ -124,7 +128,8 @@ type guardian struct {
 	killed bool
 	killAt time.Time // when SIGKILL follows; zero: never
 	exit   exited
-	over   bool // the worker has been reaped
+	over   bool      // the worker has been reaped
+	tellAt time.Time // when the pilot is to hear of the start, from out; zero: it has
 }
 
 var errPilotGone = errors.New("pilot gone")
@@ -132,18 +137,19 @@ var errPilotGone = errors.New("pilot gone")
 // loop serves the pilot until it goes.
 func (g *guardian) loop() error {
 	for {
-		fds := []unix.PollFd{{Fd: guardSock, Events: unix.POLLIN}, {Fd: int32(g.ended), Events: unix.POLLIN}}
-		timeout := -1
-		if g.pid != 0 {
-			timeout = int(orphanTick / time.Millisecond)
-			if !g.killAt.IsZero() {
-				timeout = max(0, min(timeout, int(time.Until(g.killAt)/time.Millisecond)+1))
-			}
-		}
+		fds := []unix.PollFd{{Fd: guardOrders, Events: unix.POLLIN}, {Fd: int32(g.ended), Events: unix.POLLIN}}
+		var timeout time.Duration = -1
 		if g.pid == 0 {
 			fds = fds[:1]
+		} else {
+			timeout = orphanTick
+			for _, at := range []time.Time{g.killAt, g.tellAt} {
+				if !at.IsZero() {
+					timeout = max(0, min(timeout, time.Until(at)))
+				}
+			}
 		}
-		n, err := unix.Poll(fds, timeout)
+		n, err := wait(fds, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("poll: %w", err)
 		}
@@ -180,12 +186,42 @@ func (g *guardian) loop() error {
 			g.pidfd = false
 			g.watch()
 		}
+		if !g.tellAt.IsZero() && !time.Now().Before(g.tellAt) {
+			g.tellAt = time.Time{}
+			if g.send(g.out) != nil {
+				return nil // the pilot has gone
+			}
+		}
 	}
+}
+
+// wait waits until one of the descriptors is ready, forever with a negative
+// timeout. It begins with a brief wait of which the scheduler does not know: in
+// an ordinary system call of a goroutine that never yields, the scheduler takes
+// the processor away after some 20 µs, and both that and giving it back cost
+// more than the guard's own work for a short worker.
+func wait(fds []unix.PollFd, timeout time.Duration) (int, error) {
+	brief := briefWait
+	if timeout >= 0 {
+		brief = min(brief, timeout)
+	}
+	ts := unix.NsecToTimespec(int64(brief))
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)), uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	switch {
+	case errno != 0:
+		return 0, errno
+	case n > 0 || brief == timeout:
+		return int(n), nil
+	case timeout < 0:
+		return unix.Ppoll(fds, nil, nil)
+	}
+	ts = unix.NsecToTimespec(int64(timeout - brief))
+	return unix.Ppoll(fds, &ts, nil)
 }
 
 // receive reads what there is and handles the complete frames.
 func (g *guardian) receive() error {
-	n, oobn, _, _, err := unix.Recvmsg(guardSock, g.in[g.have:], g.oob, unix.MSG_CMSG_CLOEXEC)
+	n, oobn, _, _, err := unix.Recvmsg(guardOrders, g.in[g.have:], g.oob, unix.MSG_CMSG_CLOEXEC)
 	switch {
 	case errors.Is(err, unix.EINTR):
 		return nil
@@ -295,7 +331,9 @@ func (g *guardian) launch(l launch) error {
 	if fd < 0 {
 		g.watch()
 	}
-	return g.send(numbers(g.out, frameStarted, l.seq, uint64(pid)))
+	g.out = numbers(g.out, frameStarted, l.seq, uint64(pid))
+	g.tellAt = time.Now().Add(tellAfter)
+	return nil
 }
 
 // watch makes g.ended where the kernel has no descriptors of processes
@@ -367,8 +405,11 @@ func (g *guardian) report() error {
 	}
 	g.exit.killed = g.killed
 	g.pid, g.ended, g.over = 0, -1, false
-	g.out = g.exit.append(g.out)
-	return g.send(g.out)
+	if g.tellAt.IsZero() {
+		g.out = g.out[:0]
+	}
+	g.tellAt = time.Time{}
+	return g.send(append(g.out, g.exit.append(nil)...))
 }
 
 // killAll ends everything below us.
@@ -411,7 +452,7 @@ func (g *guardian) clean() error {
 func (g *guardian) send(b []byte) error {
 	g.out = b
 	for len(b) > 0 {
-		n, err := unix.SendmsgN(guardSock, b, nil, nil, unix.MSG_NOSIGNAL)
+		n, err := unix.Write(guardReplies, b)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -39,14 +38,15 @@ type guardSlot struct {
 
 // guard is the pilot's end of a guard.
 type guard struct {
-	cmd  *exec.Cmd
-	conn *net.UnixConn
-	gone chan struct{} // closed when the guard and all below it are gone
+	cmd     *exec.Cmd
+	replies *os.File
+	gone    chan struct{} // closed when the guard and all below it are gone
 
-	mu  sync.Mutex // also orders the frames that are written
-	buf []byte
-	seq uint64
-	cur *Process // that was sent and has not ended
+	mu     sync.Mutex
+	orders int // socket; -1 when it is closed
+	buf    []byte
+	seq    uint64
+	cur    *Process // that was sent and has not ended
 }
 
 // link is what the keeper knows of a process.
@@ -110,14 +110,18 @@ func (k *keeper) fork(slot int) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "guard"), os.NewFile(uintptr(fds[1]), "pilot")
-	defer ours.Close()
+	theirs := os.NewFile(uintptr(fds[1]), "orders")
 	defer theirs.Close()
-	c, err := net.FileConn(ours)
+	limit := unix.NsecToTimeval(int64(k.y.cfg.StartTimeout))
+	unix.SetsockoptTimeval(fds[0], unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit) //nolint:errcheck // cannot fail on a socket of ours
+	replies, w, err := k.pipe("replies")
 	if err != nil {
+		unix.Close(fds[0])
 		return nil, err
 	}
-	conn := c.(*net.UnixConn) // what a unix socket always gives
+	answer := os.NewFile(uintptr(w), "replies")
+	defer answer.Close()
+	g := &guard{orders: fds[0], replies: replies, gone: make(chan struct{})}
 	argv := append(append([]string(nil), k.y.cfg.Guard...), guardArgs(k.y.path, slot)...)
 	cmd := &exec.Cmd{
 		Path:        argv[0],
@@ -125,20 +129,20 @@ func (k *keeper) fork(slot int) (*guard, error) {
 		Dir:         "/",
 		Env:         []string{"GOMAXPROCS=2"}, // nobody's secrets, and few threads
 		Stderr:      os.Stderr,
-		ExtraFiles:  []*os.File{theirs, k.y.pilot, k.y.use},
+		ExtraFiles:  []*os.File{theirs, answer, k.y.pilot, k.y.use},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		conn.Close()
+		g.hangUp()
 		return nil, ErrClosed
 	}
 	if err := cmd.Start(); err != nil {
-		conn.Close()
+		g.hangUp()
 		return nil, err
 	}
-	g := &guard{cmd: cmd, conn: conn, gone: make(chan struct{})}
+	g.cmd = cmd
 	k.guards[cmd.Process.Pid] = g
 	k.wg.Go(func() { k.serve(slot, g) }) // under mu, so that close waits for it
 	return g, nil
@@ -167,7 +171,11 @@ func (k *keeper) launch(ctx context.Context, p *Process, program, dir string) er
 		}
 		var in int
 		var dupErr error
-		if err := rc.Control(func(fd uintptr) { in, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		if err := rc.Control(func(fd uintptr) {
+			if in, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); dupErr == nil {
+				dupErr = unix.SetNonblock(in, false)
+			}
+		}); err != nil {
 			return fmt.Errorf("stdin: %w", err)
 		}
 		if dupErr != nil {
@@ -274,14 +282,37 @@ func (g *guard) send(p *Process, l launch, rights []byte) error {
 	p.link.g, p.link.seq = g, l.seq
 	p.link.mu.Unlock()
 	g.cur = p
-	n, _, err := g.conn.WriteMsgUnix(g.buf, rights, nil)
-	if err == nil && n < len(g.buf) {
-		_, err = g.conn.Write(g.buf[n:])
-	}
+	err := g.order(g.buf, rights)
 	if err != nil {
 		g.cur = nil
 	}
 	return err
+}
+
+// order writes a frame. The caller holds mu. A guard that does not read for as
+// long as a start may take is ended, so that its frames stay whole.
+func (g *guard) order(b, rights []byte) error {
+	for len(b) > 0 {
+		n, err := unix.SendmsgN(g.orders, b, rights, nil, unix.MSG_NOSIGNAL)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			g.cmd.Process.Kill() //nolint:errcheck // gone is as good
+			return os.NewSyscallError("sendmsg", err)
+		}
+		b, rights = b[n:], nil
+	}
+	return nil
+}
+
+// hangUp closes our ends.
+func (g *guard) hangUp() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	unix.Close(g.orders)
+	g.orders = -1
+	g.replies.Close()
 }
 
 // kill asks the guard to end the process. A process that has not been sent
@@ -295,13 +326,13 @@ func (k *keeper) kill(p *Process, grace time.Duration) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.conn.Write(numbers(nil, frameKill, seq, uint64(grace))) //nolint:errcheck // if the guard is gone so is the worker
+	g.order(numbers(nil, frameKill, seq, uint64(grace)), nil) //nolint:errcheck // if the guard is gone so is the worker
 }
 
 // serve reads what the guard says until it is gone, and clears up after it.
 func (k *keeper) serve(slot int, g *guard) {
 	err := g.read()
-	g.conn.Close()
+	g.hangUp()
 
 	k.mu.Lock()
 	closing := k.closed
@@ -345,7 +376,7 @@ func (k *keeper) serve(slot int, g *guard) {
 func (g *guard) read() error {
 	buf := make([]byte, 0, 4096)
 	for {
-		n, err := g.conn.Read(buf[len(buf):cap(buf)])
+		n, err := g.replies.Read(buf[len(buf):cap(buf)])
 		if n == 0 || err != nil {
 			if err == nil {
 				err = io.EOF
@@ -480,7 +511,7 @@ func (k *keeper) close() error {
 	k.mu.Unlock()
 	for _, g := range guards {
 		g.mu.Lock()
-		g.conn.Write(numbers(nil, frameLeave)) //nolint:errcheck // gone is as good
+		g.order(numbers(nil, frameLeave), nil) //nolint:errcheck // gone is as good
 		g.mu.Unlock()
 	}
 	k.wg.Wait()

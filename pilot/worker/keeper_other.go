@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"sync"
@@ -121,9 +120,6 @@ func (k *keeper) close() error {
 
 // endStrays cannot tell the processes of a dead pilot on this system.
 func endStrays(*os.Root) (*os.File, error) { return nil, ErrInUse }
-
-// plain never trusts a used directory on this system.
-func plain(*os.File, fs.FileInfo) bool { return false }
 
 // GuardMain is the main function of a guard, which this system does not have.
 func GuardMain([]string) int {

@@ -25,6 +25,7 @@ type Sandbox struct {
 	path   string
 	parent *os.Root // the slot's
 	dir    *os.Root
+	list   *os.File // the same, to see what is in it; nil until it is needed
 	yard   *Yard
 	id     string // its name in the parent
 	slot   int
@@ -33,11 +34,6 @@ type Sandbox struct {
 	err     error
 	tainted bool // something we could not kill may still be in it; under Yard.mu
 }
-
-// spareName is where an emptied sandbox waits for the slot's next worker.
-// On ext4, making and removing directories in turn was measured at 135 µs a
-// pair against 5 µs for a rename; on tmpfs there is no difference.
-const spareName = ".spare"
 
 // Root gives access to the files inside, and to nothing outside. It is closed
 // by Remove.
@@ -55,6 +51,9 @@ func (s *Sandbox) Remove() error {
 			return
 		}
 		s.dir.Close()
+		if s.list != nil {
+			s.list.Close()
+		}
 		if err := removeTree(s.parent, s.id); err != nil {
 			s.err = fmt.Errorf("remove sandbox %s: %w", s.path, err)
 		}
@@ -68,37 +67,26 @@ func (s *Sandbox) Remove() error {
 func (s *Sandbox) recycle() bool {
 	y := s.yard
 	y.mu.Lock()
-	no := y.closed || s.tainted || y.slots[s.slot].spare
+	no := y.closed || s.tainted
 	y.mu.Unlock()
 	if no {
 		return false
 	}
-	d, err := s.dir.Open(".")
-	if err != nil {
-		return false
-	}
-	defer d.Close()
-	fi, err := d.Stat()
-	if err != nil || fi.Mode() != fs.ModeDir|0o700 || !plain(d, fi) {
-		return false
-	}
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return false
-	}
-	for _, n := range names {
-		if removeTree(s.dir, n) != nil {
+	if s.list == nil {
+		var err error
+		if s.list, err = s.dir.Open("."); err != nil {
 			return false
 		}
 	}
+	if !empty(s.dir, s.list) {
+		return false
+	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	sl := &y.slots[s.slot]
-	if y.closed || sl.spare || s.parent.Rename(s.id, spareName) != nil {
+	if y.closed || !y.slots[s.slot].spare.keep(s.parent, s.id, s.list) {
 		return false
 	}
 	s.dir.Close()
-	sl.spare = true
 	delete(y.sandboxes, s.id)
 	return true
 }

@@ -74,13 +74,3 @@ func marked(pid int, mark fs.FileInfo, root string) bool {
 	}
 	return false
 }
-
-// plain reports whether a directory is as mkdir made it: ours, and without an
-// access list or other attributes.
-func plain(d *os.File, fi fs.FileInfo) bool {
-	if _, ours := ownedByUs(fi); !ours {
-		return false
-	}
-	n, err := unix.Flistxattr(int(d.Fd()), nil)
-	return n == 0 && err == nil || errors.Is(err, unix.ENOTSUP)
-}

@@ -89,7 +89,7 @@ type Spec struct {
 	// if empty.
 	Dir string
 	// Stdin is the standard input, /dev/null if nil. It stays the caller's,
-	// who may close it once Start has returned.
+	// who may close it once Start has returned; a pipe is made to block.
 	Stdin *os.File
 	// KillGrace is how long the worker has between SIGTERM and SIGKILL when
 	// the yard is closed, and for Kill with a negative grace.

@@ -31,7 +31,7 @@ type Yard struct {
 // slot is what the yard knows of one slot, under Yard.mu.
 type slot struct {
 	dir   *os.Root // nil until it is made
-	spare bool     // there is an emptied sandbox in it
+	spare spare
 	proc  *Process // that has not ended, or is being started
 }
 
@@ -105,7 +105,9 @@ func (y *Yard) claim() (err error) {
 }
 
 func (y *Yard) release() {
-	for _, s := range y.slots {
+	for i := range y.slots {
+		s := &y.slots[i]
+		s.spare.close()
 		if s.dir != nil {
 			s.dir.Close()
 		}
@@ -146,17 +148,16 @@ func (y *Yard) Sandbox(slot int, id string) (*Sandbox, error) {
 		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
 	s := &Sandbox{yard: y, id: id, slot: slot, parent: sl.dir, path: filepath.Join(y.path, slotDir(slot), id)}
+	if s.list = sl.spare.take(id); s.list == nil {
+		if err := sl.dir.Mkdir(id, 0o700); err != nil {
+			return nil, fmt.Errorf("make sandbox %s: %w", id, err)
+		}
+	}
 	var err error
-	if sl.spare {
-		err = sl.dir.Rename(spareName, id)
-		sl.spare = false
-	} else {
-		err = sl.dir.Mkdir(id, 0o700)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
-	}
 	if s.dir, err = sl.dir.OpenRoot(id); err != nil {
+		if s.list != nil {
+			s.list.Close()
+		}
 		return nil, fmt.Errorf("make sandbox %s: %w", id, err)
 	}
 	y.sandboxes[id] = s
