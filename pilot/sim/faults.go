@@ -277,6 +277,9 @@ func (w *world) troubled(n *node) bool {
 // checkDeath holds that nobody who is alive and can be reached is taken for dead.
 func (w *world) checkDeath(n *node, e core.PeerDown) {
 	o := w.byID[e.Peer.ID]
+	if o != nil && !o.leaves {
+		w.deaths++
+	}
 	if o == nil || !o.alive || o.leaves || o.core.Stats(w.local(o)).Leaving || w.troubled(n) || w.troubled(o) {
 		return
 	}

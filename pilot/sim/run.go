@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -32,6 +31,8 @@ type Config struct {
 	// RTT holds the round trips between sites, of which there are as many as
 	// it has rows; 0 is a pair without one. nil means sites that are made up.
 	RTT [][]time.Duration
+	// RTTFlags are what Command adds for them.
+	RTTFlags string
 	// Trace takes every message that a node hands to its transport; nil discards them.
 	Trace func(Message)
 	// Log takes what happens, for people; nil discards it.
@@ -72,6 +73,9 @@ func (c Config) Command() string {
 	if c.Calm {
 		s += " --calm"
 	}
+	if c.RTTFlags != "" {
+		s += " " + c.RTTFlags
+	}
 	return s
 }
 
@@ -90,7 +94,7 @@ func Run(cfg Config) (Result, error) {
 	if err := cfg.validate(); err != nil {
 		return Result{}, err
 	}
-	r := rand.New(rand.NewPCG(cfg.Seed, 0x6c61796f7574))
+	r := newRand(cfg.Seed)
 	wc := worldConfig{Seed: cfg.Seed, Noise: 0.01, Skew: true, Calm: cfg.Calm, Log: cfg.Log, Trace: cfg.Trace}
 	bad := 0.02
 	if cfg.Calm {

@@ -169,6 +169,9 @@ func (w *world) collect(n *node, c core.Collect) {
 
 // event takes what a node tells its user.
 func (w *world) event(n *node, e core.Event) {
+	if w.onEvent != nil {
+		w.onEvent(n, e)
+	}
 	switch e := e.(type) {
 	case core.WorkerChanged:
 		j := w.jobOf[e.Key.Job]

@@ -17,6 +17,7 @@ type worldConfig struct {
 	Layout layout
 	Noise  float64 // probability that a message is lost; as many come twice, three times as many late
 	Skew   bool    // every node's clock has an origin and a speed of its own
+	Blind  bool    // jobs are searched for in rings, without tables of free slots
 	Calm   bool    // nothing goes wrong, which checkers rely on
 	Log    func(now time.Duration, text string)
 	Trace  func(Message)
@@ -40,10 +41,12 @@ type world struct {
 	jobs        []*jobState
 	jobOf       map[wire.JobID]*jobState
 	faults      int
+	deaths      int // told of nodes that had not left
 	falseDeaths int
 	traffic     traffic
 	violations  []string
 	onSend      func(n, to *node, m wire.Message)
+	onEvent     func(n *node, e core.Event)
 }
 
 // siteState is a site as it is now.
@@ -210,7 +213,7 @@ func (w *world) boot(s *spot) {
 func (w *world) coreConfig(n *node) core.Config {
 	s := n.spot
 	return core.Config{ID: n.id, Role: s.role, Site: s.site.name, Name: s.name(), Offer: s.offer,
-		Platform: "linux/amd64", Lease: nodeLease, Idle: core.Forever, Sign: n.sign, Verify: verifier{w}, Seed: w.k.Rand().Uint64()}
+		Platform: "linux/amd64", Lease: nodeLease, Idle: core.Forever, Sign: n.sign, Verify: verifier{w}, Seed: w.k.Rand().Uint64(), Blind: w.cfg.Blind}
 }
 
 func (n *node) peer() wire.Peer {
