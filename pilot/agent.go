@@ -45,7 +45,6 @@ type Agent struct {
 	calls chan func(now time.Duration, n *core.Node)
 	done  chan struct{}     // closed when the loop has ended
 	early []transport.Event // came before the loop was run
-	gate  wire.NodeID       // where streams go that no other way is known for; the loop's own
 
 	tokens func([]wire.Token) // what to do with join tokens; nil for all but hubs
 	tasks  sync.WaitGroup     // goroutines that answer effects
@@ -144,14 +143,10 @@ func (a *Agent) Call(ctx context.Context, f func(now time.Duration, n *core.Node
 // Done is closed when the agent's loop has ended.
 func (a *Agent) Done() <-chan struct{} { return a.done }
 
-// event tells the core, and the table of routes, what the network did.
+// event tells the core what the network did.
 func (a *Agent) event(now time.Duration, e transport.Event) {
 	switch e := e.(type) {
 	case transport.LinkUp:
-		if e.Peer.Direct && e.Peer.Role != wire.RolePilot {
-			a.gate = e.Peer.ID
-			a.ep.SetDefaultRoute(a.gate)
-		}
 		a.log.Debug("link up", "peer", e.Peer.ID.Short(), "role", e.Peer.Role, "direct", e.Peer.Direct)
 		p := wire.Peer{ID: e.Peer.ID, Role: e.Peer.Role, Site: e.Peer.Site}
 		if e.Peer.Direct {
@@ -161,48 +156,20 @@ func (a *Agent) event(now time.Duration, e transport.Event) {
 		}
 	case transport.LinkDown:
 		a.log.Info("link down", "peer", e.ID.Short(), "error", e.Err)
-		if e.ID == a.gate {
-			a.gate = otherGate(a.ep.Peers(), e.ID)
-			a.ep.SetDefaultRoute(a.gate)
-		}
 		a.node.LinkDown(now, e.ID)
 	case transport.Received:
-		switch m := e.Message.(type) {
-		case *wire.Welcome:
-			a.route(e.From, m.Peers, m.Down)
-		case *wire.PeersChanged:
-			a.route(e.From, m.Up, m.Down)
-		}
 		a.node.Receive(now, e.From, e.Message)
-	}
-}
-
-// otherGate finds a node that may relay for us in the place of one that is
-// gone; zero means none.
-func otherGate(peers []transport.Peer, gone wire.NodeID) wire.NodeID {
-	for _, p := range peers {
-		if p.Direct && p.Role != wire.RolePilot && p.ID != gone {
-			return p.ID
-		}
-	}
-	return wire.NodeID{}
-}
-
-// route learns which nodes are reached through whom. Where a carrier of our own
-// leads there, it is used all the same.
-func (a *Agent) route(via wire.NodeID, up []wire.Peer, down []wire.NodeID) {
-	for _, p := range up {
-		if p.ID != a.ep.ID() && p.ID != via {
-			a.ep.SetRoute(p.ID, via)
-		}
-	}
-	for _, id := range down {
-		a.ep.DropRoute(id)
 	}
 }
 
 // apply does what the core wants done, and reports whether it wants to leave.
 func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
+	if fx.Routes != nil {
+		a.ep.SetRoutes(fx.Routes)
+	}
+	if fx.Gate != nil {
+		a.ep.SetDefaultRoute(*fx.Gate)
+	}
 	for _, at := range fx.Wheres {
 		a.ep.SetHubs(at.ID, at.Hubs)
 	}

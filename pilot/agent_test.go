@@ -57,24 +57,3 @@ func TestAgentStops(t *testing.T) {
 		t.Errorf("a call to an agent that has stopped: %v", err)
 	}
 }
-
-func TestOtherGate(t *testing.T) {
-	t.Parallel()
-	peer := func(b byte, role wire.Role, direct bool) transport.Peer {
-		return transport.Peer{ID: wire.NodeID{b}, Role: role, Direct: direct}
-	}
-	peers := []transport.Peer{
-		peer(1, wire.RolePilot, true),
-		peer(2, wire.RoleHub, true),
-		peer(3, wire.RoleHub, false),
-		peer(4, wire.RoleLauncher, true),
-	}
-	for gone, want := range map[byte]byte{2: 4, 4: 2, 9: 2} {
-		if got := otherGate(peers, wire.NodeID{gone}); got != (wire.NodeID{want}) {
-			t.Errorf("in the place of %d comes %v, want %d", gone, got, want)
-		}
-	}
-	if got := otherGate(peers[:1], wire.NodeID{2}); !got.IsZero() {
-		t.Errorf("a pilot became the gate: %v", got)
-	}
-}

@@ -88,6 +88,9 @@ type Hello struct {
 	Offer    Offer  `cbor:"2,keyasint"`
 	Platform string `cbor:"3,keyasint,omitempty"`
 	Name     string `cbor:"4,keyasint,omitempty"`
+	// Hubs are those that relay to the sender, best first, as far as it knows:
+	// the first one speaks for it. Said again when they change.
+	Hubs []NodeID `cbor:"5,keyasint,omitempty"`
 }
 
 // Kind implements [Message].
@@ -98,6 +101,7 @@ func (m *Hello) Validate() error {
 	return firstError(
 		checkText("platform", m.Platform, MaxName),
 		checkText("name", m.Name, MaxName),
+		checkHubs(NodeID{}, m.Hubs),
 		m.Offer.Validate())
 }
 

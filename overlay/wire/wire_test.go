@@ -67,7 +67,7 @@ var flooded = func() wire.Advert {
 
 // samples holds every message with every field set.
 var samples = []wire.Message{
-	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001"},
+	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001", Hubs: []wire.NodeID{id(2), id(3)}},
 	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&flooded}, Quiet: time.Second, Place: &coordinate},
 	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}},
 	&wire.Ping{Seq: 5, Quiet: 2 * time.Second},

@@ -11,6 +11,8 @@ import (
 // that have no link. A hub passes on those of others, a pilot only its own.
 type carrier struct {
 	at     *wire.Locality // where this node is found; replaced, never changed
+	gate   wire.NodeID    // who is left what no other way is known for
+	deputy wire.NodeID    // the pilot that relays in the place of the hub; zero: none
 	routes map[wire.NodeID][]wire.NodeID
 	lost   uint64 // datagrams that went no further
 }
@@ -62,7 +64,7 @@ func (n *Node) moved() {
 	if n.cfg.Role == wire.RolePilot {
 		var near []*link
 		for _, l := range n.order {
-			if !l.routed && l.peer.Role != wire.RolePilot {
+			if !l.routed && (l.peer.Role != wire.RolePilot || l.peer.ID == n.deputy) {
 				near = append(near, l)
 			}
 		}
@@ -71,8 +73,22 @@ func (n *Node) moved() {
 			hubs = append(hubs, l.peer.ID)
 		}
 	}
+	var gate wire.NodeID
+	if len(hubs) > 0 {
+		gate = hubs[0]
+	} else if i := slices.IndexFunc(n.order, func(l *link) bool { return l.peer.Role == wire.RoleLauncher }); i >= 0 && n.cfg.Role == wire.RoleHub {
+		gate = n.order[i].peer.ID // which knows everybody
+	}
+	if gate != n.gate {
+		n.gate, n.fx.Gate = gate, &gate
+	}
 	if n.at == nil || !slices.Equal(hubs, n.at.Hubs) {
 		n.at = &wire.Locality{Site: n.cfg.Site, Hubs: hubs}
+		for _, l := range n.order {
+			if l.peer.Role != wire.RolePilot || l.peer.ID == n.deputy {
+				n.send(l.peer.ID, n.hello())
+			}
+		}
 	}
 }
 
@@ -83,8 +99,10 @@ func (n *Node) remote(l *link) int {
 		return 0
 	case l.peer.Role == wire.RoleHub:
 		return 1
+	case l.peer.Role == wire.RoleLauncher:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // address says where this node is found.
@@ -116,7 +134,7 @@ func (n *Node) reaches(to wire.Address) bool {
 	if n.links[to.ID] != nil {
 		return true
 	}
-	if n.cfg.Role == wire.RolePilot {
+	if !n.relaying() {
 		return len(n.at.Hubs) > 0
 	}
 	_, _, ok := n.onward(&wire.Datagram{Dst: to.ID, Hubs: to.Hubs}, n.cfg.ID)
@@ -144,7 +162,7 @@ func (n *Node) onward(d *wire.Datagram, from wire.NodeID) (next wire.NodeID, rou
 	if usable(d.Dst) {
 		return d.Dst, nil, true
 	}
-	if n.cfg.Role == wire.RolePilot {
+	if !n.relaying() {
 		if len(n.at.Hubs) == 0 {
 			return wire.NodeID{}, nil, false
 		}
@@ -175,7 +193,7 @@ func (n *Node) receiveCarrier(now time.Duration, l *link, m wire.Message) bool {
 	if !wrapped && !wire.Carried(m.Kind()) {
 		return false
 	}
-	pilot := l.peer.Role == wire.RolePilot
+	pilot := !n.relays(l)
 	switch {
 	case pilot && !l.spent.take(now, pilotRate, pilotBurst):
 		n.blame(l, blameFlood, "it sends too many messages that nobody asked for")
@@ -190,7 +208,7 @@ func (n *Node) receiveCarrier(now time.Duration, l *link, m wire.Message) bool {
 			break
 		}
 		n.receiveCarried(now, l, wire.Address{ID: d.Src, Hubs: d.SrcHubs}, body)
-	case n.cfg.Role != wire.RolePilot:
+	case n.relaying():
 		n.pass(d, l.peer.ID)
 	default:
 		n.lost++

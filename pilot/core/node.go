@@ -77,18 +77,22 @@ type Leave struct {
 	Reason string
 }
 
-// Effects are what a Node wants done, in this order.
+// Effects are what a Node wants done: first what it says of the network, then the
+// rest in this order.
 type Effects struct {
 	Sends    []Send
 	Fetches  []Fetch
 	Starts   []Start
 	Kills    []Kill
 	Collects []Collect
-	Discards []wire.Key     // remove these workers' sandboxes and outputs
-	Drops    []wire.JobID   // forget these jobs' files
-	Wheres   []wire.Address // by which hubs nodes are found; before the sends
-	Tokens   [][]wire.Token // a hub's join tokens from now on, the last one counts
-	Events   []Event        // for the user of this node
+	Discards []wire.Key                    // remove these workers' sandboxes and outputs
+	Drops    []wire.JobID                  // forget these jobs' files
+	Routes   map[wire.NodeID][]wire.NodeID // for each hub the hubs to cross after this node, that one last; nil: no change
+	Gate     *wire.NodeID                  // who relays for this node from now on; zero: nobody
+	Wheres   []wire.Address                // by which hubs nodes are found
+	Dials    []wire.Address                // nodes that a direct link is wanted to, if it can be had
+	Tokens   [][]wire.Token                // a hub's join tokens from now on, the last one counts
+	Events   []Event                       // for the user of this node
 	Leave    *Leave
 }
 
@@ -104,6 +108,7 @@ type Node struct {
 
 	overlay
 	carrier
+	hubs
 	gossips
 	places
 	work
@@ -118,6 +123,7 @@ func New(cfg Config, now time.Duration) *Node {
 	cfg.Name = cfg.Name[:min(len(cfg.Name), wire.MaxName)]
 	n := &Node{cfg: cfg}
 	n.overlay.init(cfg, now)
+	n.initHubs(now)
 	n.moved()
 	n.initGossip(now)
 	n.initPlaces(now)
@@ -145,6 +151,7 @@ func (n *Node) Tick(now time.Duration) {
 		return
 	}
 	n.tickOverlay(now)
+	n.tickHubs(now)
 	n.tickGossip(now)
 	n.tickPlaces(now)
 	n.tickWork(now)
@@ -167,13 +174,14 @@ func (n *Node) settle(now time.Duration) {
 		}
 		n.receiveJob(now, n.cfg.ID, n.cfg.Site, m)
 	}
+	n.absorbHubs(now)
 	n.seek(now)
 	n.rest(now)
 	if n.exit.done {
 		n.next = now + wire.MaxTime
 		return
 	}
-	next := min(n.nextOverlay(now), n.nextGossip(now), n.nextPlaces(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
+	next := min(n.nextOverlay(now), n.nextHubs(now), n.nextGossip(now), n.nextPlaces(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
 	n.next = (max(next, now+1) + grain - 1) / grain * grain
 }
 
@@ -207,7 +215,7 @@ func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
 		l.silent = false
 		n.up(l.peer, wire.NodeID{}, from)
 	}
-	if !n.receiveOverlay(now, l, m) && !n.receiveCarrier(now, l, m) {
+	if !n.receiveOverlay(now, l, m) && !n.receiveHubs(now, l, m) && !n.receiveCarrier(now, l, m) {
 		n.receiveJob(now, from, l.peer.Site, m)
 	}
 	n.settle(now)

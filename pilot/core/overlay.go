@@ -12,7 +12,8 @@ import (
 // Limits of the overlay part of a node.
 const (
 	MaxKnown = 64 << 10 // peers that a hub or launcher knows
-	MaxDown  = 64       // nodes remembered to be gone
+	MaxDown  = 64       // nodes that one which comes is told to be gone
+	maxGone  = 4096     // nodes that are remembered to be gone
 
 	newsPause   = 50 * time.Millisecond // to gather changes into one message
 	retireEvery = 2 * time.Second
@@ -26,7 +27,7 @@ type overlay struct {
 	links map[wire.NodeID]*link
 	order []*link               // the links, by identity
 	peers map[wire.NodeID]*peer // hubs and launchers only
-	downs []wire.NodeID         // the latest ones
+	downs recent                // nodes that are gone
 	news  []news
 	board flood.Board
 
@@ -42,13 +43,15 @@ type overlay struct {
 }
 
 type link struct {
-	peer   wire.Peer
-	heard  time.Duration
-	silent bool // it was taken for dead
-	met    bool // it has answered our Hello
-	routed bool // through hubs
-	spent  bucket
-	blamed uint8 // what it was blamed for, as bits
+	peer    wire.Peer
+	heard   time.Duration
+	silent  bool          // it was taken for dead
+	met     bool          // it has answered our Hello
+	routed  bool          // through hubs
+	hubs    []wire.NodeID // of the peer, by its own word
+	advised bool
+	spent   bucket
+	blamed  uint8 // what it was blamed for, as bits
 }
 
 type peer struct {
@@ -85,7 +88,7 @@ func (n *Node) quiet(now time.Duration) time.Duration {
 }
 
 func (n *Node) hello() *wire.Hello {
-	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name}
+	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name, Hubs: n.at.Hubs}
 }
 
 // LinkUp tells that there is a link to a peer over a carrier of its own, opened
@@ -112,6 +115,7 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	}
 	n.links[p.ID] = l
 	n.moved()
+	n.hubsLink(now, l)
 	n.gossipLink(now, p.ID)
 	if n.helloAt == 0 {
 		n.helloAt = now + helloEvery
@@ -139,13 +143,15 @@ func byID(l *link, id wire.NodeID) int { return l.peer.ID.Compare(id) }
 
 // LinkDown tells that the link to a peer has ended. The peer may be alive.
 func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
-	if n.links[id] == nil {
+	l := n.links[id]
+	if l == nil {
 		return
 	}
 	delete(n.links, id)
 	i, _ := slices.BinarySearchFunc(n.order, id, byID)
 	n.order = slices.Delete(n.order, i, i+1)
 	n.moved()
+	n.hubsUnlink(now, l)
 	n.gossipUnlink(id)
 	n.suspect(now, id)
 	n.settle(now)
@@ -162,6 +168,10 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 			return true
 		}
 		l.peer.Offer, l.peer.Platform, l.peer.Name = m.Offer, m.Platform, m.Name
+		if !slices.Equal(l.hubs, m.Hubs) {
+			l.hubs = m.Hubs
+			n.found(wire.Address{ID: id, Hubs: m.Hubs})
+		}
 		n.up(l.peer, wire.NodeID{}, id)
 		n.welcome(now, l)
 	case *wire.Welcome:
@@ -182,6 +192,9 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.alive(now, l, m.Quiet)
 		n.send(id, &wire.Pong{Seq: m.Seq})
 	case *wire.Pong:
+		if n.graph != nil && !l.routed && m.Seq == n.pings && l.peer.Role != wire.RolePilot {
+			n.graph.Measured(now, id, now-n.pinged)
+		}
 	case *wire.Leave:
 		n.down(now, id, id, m.Reason)
 	case *wire.Tokens:
@@ -210,7 +223,7 @@ func (n *Node) welcome(now time.Duration, l *link) {
 	m := &wire.Welcome{Adverts: n.board.Open(wire.MaxAdverts), Quiet: n.quiet(now), Place: n.placeForWelcome()}
 	list := n.reached(l)
 	if list != nil {
-		m.Down = slices.Clone(n.downs)
+		m.Down = n.downs.latest(MaxDown)
 	}
 	k := min(len(list), wire.MaxPeers)
 	m.Peers = list[:k:k]
@@ -235,7 +248,7 @@ func (n *Node) post(now time.Duration, from wire.NodeID, ad *wire.Advert) {
 // relay passes a flooded message on to all links but the one it came from.
 // Only a message of its own leaves a pilot.
 func (n *Node) relay(from wire.NodeID, m wire.Message) {
-	if n.cfg.Role == wire.RolePilot && from != n.cfg.ID {
+	if !n.relaying() && from != n.cfg.ID {
 		return
 	}
 	for _, l := range n.order {
@@ -248,7 +261,7 @@ func (n *Node) relay(from wire.NodeID, m wire.Message) {
 // served reports whether what floods reaches a link's node through its hub.
 func (n *Node) served(l *link) bool {
 	if l.peer.Role != wire.RolePilot {
-		return false
+		return l.routed
 	}
 	p := n.peers[l.peer.ID]
 	return p != nil && !p.via.IsZero() && n.links[p.via] != nil
@@ -286,12 +299,13 @@ func (n *Node) tickOverlay(now time.Duration) {
 // news may have been lost.
 func (n *Node) ping(now time.Duration) {
 	n.pings++
+	n.pinged = now
 	m := &wire.Ping{Seq: n.pings, Quiet: n.quiet(now)}
 	for _, l := range n.order {
 		if n.pings%refreshEach == 0 {
 			n.sendPeers(l, n.reached(l))
 		}
-		if l.peer.Role == wire.RoleLauncher || n.served(l) {
+		if n.served(l) {
 			continue
 		}
 		n.send(l.peer.ID, m)

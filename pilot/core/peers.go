@@ -96,7 +96,7 @@ func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
 			return
 		}
 		n.peers[p.ID] = &peer{Peer: p, via: via}
-		n.downs = slices.DeleteFunc(n.downs, func(id wire.NodeID) bool { return id == p.ID })
+		n.downs.drop(p.ID)
 		n.tell(news{p, false, from})
 		n.fx.Events = append(n.fx.Events, PeerUp{p})
 		return
@@ -123,11 +123,7 @@ func (n *Node) down(now time.Duration, id, from wire.NodeID, reason string) {
 		delete(n.peers, id)
 		n.fx.Events = append(n.fx.Events, PeerDown{known.Peer, reason})
 	}
-	if known != nil || !slices.Contains(n.downs, id) {
-		if len(n.downs) >= MaxDown {
-			n.downs = slices.Delete(n.downs, 0, 1)
-		}
-		n.downs = append(n.downs, id)
+	if fresh := n.downs.add(id); known != nil || fresh {
 		n.tell(news{wire.Peer{ID: id}, true, from})
 	}
 	for _, j := range n.primaries {
@@ -143,14 +139,15 @@ func (n *Node) tell(x news) {
 	n.news = append(n.news, x)
 }
 
-// flushNews tells the other hubs and launchers what changed, and those pilots
-// that are the primary of a job who is gone.
+// flushNews tells launchers what changed, and other hubs, and those pilots that
+// are the primary of a job, who is gone.
 func (n *Node) flushNews() {
 	news := n.news
 	n.news, n.newsAt = nil, 0
 	for _, l := range n.order {
-		up := l.peer.Role != wire.RolePilot && n.cfg.Role == wire.RoleHub
-		if !up && !n.leads(l) {
+		up := l.peer.Role == wire.RoleLauncher && n.cfg.Role == wire.RoleHub
+		near := l.peer.Role == wire.RoleHub && !l.routed
+		if !up && !near && !n.leads(l) {
 			continue
 		}
 		m := new(wire.PeersChanged)
@@ -159,7 +156,7 @@ func (n *Node) flushNews() {
 			case x.from == l.peer.ID || x.peer.ID == l.peer.ID:
 			case x.down:
 				m.Down = append(m.Down, x.peer.ID)
-			case up:
+			case up && n.mine(x.peer.ID):
 				m.Up = append(m.Up, x.peer)
 			}
 			if len(m.Up) == wire.MaxPeers || len(m.Down) == wire.MaxPeers {
@@ -184,11 +181,20 @@ func (n *Node) leads(l *link) bool {
 	return false
 }
 
-// changes takes what a hub or launcher tells of others.
+// mine reports whether a peer is reached over a link of this node's own, and
+// nobody else speaks for it.
+func (n *Node) mine(id wire.NodeID) bool {
+	p, l := n.peers[id], n.links[id]
+	return p != nil && p.via.IsZero() && p.lostAt == 0 && (l == nil || !l.routed && (l.peer.Role != wire.RolePilot || len(l.hubs) == 0 || n.home(l)))
+}
+
+// changes takes what a hub or launcher tells of others. Only launchers know
+// them all.
 func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID) {
 	for _, p := range up {
-		if l := n.links[p.ID]; l == nil || l.peer.Role == wire.RolePilot {
+		if l := n.links[p.ID]; n.cfg.Role == wire.RoleLauncher && (l == nil || l.peer.Role == wire.RolePilot) {
 			n.up(p, from, from)
+			n.found(wire.Address{ID: p.ID, Hubs: []wire.NodeID{from}})
 		}
 	}
 	for _, id := range down {
@@ -198,14 +204,13 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 	}
 }
 
-// reached returns the peers that another hub, or a launcher, reaches through this hub.
+// reached returns the peers that a launcher reaches through this hub.
 func (n *Node) reached(l *link) []wire.Peer {
-	if l.peer.Role == wire.RolePilot || n.cfg.Role != wire.RoleHub {
+	if l.peer.Role != wire.RoleLauncher || n.cfg.Role != wire.RoleHub {
 		return nil
 	}
 	return slices.DeleteFunc(n.Peers(), func(p wire.Peer) bool {
-		x := n.peers[p.ID]
-		return p.ID == l.peer.ID || p.Role == wire.RoleLauncher || x.via == l.peer.ID || x.lostAt != 0
+		return p.ID == l.peer.ID || p.Role == wire.RoleLauncher || !n.mine(p.ID)
 	})
 }
 

@@ -258,7 +258,9 @@ func (s *stage) settle() {
 			continue
 		}
 		if !s.links[pair(l.from, l.to)] {
-			s.link(l.from, l.to)
+			s.links[pair(l.from, l.to)] = true
+			s.nodes[l.from].LinkRouted(s.now, s.peers[l.to])
+			s.nodes[l.to].LinkRouted(s.now, s.peers[l.from])
 		}
 		s.nodes[l.to].Receive(s.now, s.peers[l.from].ID, l.msg)
 	}
