@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,6 +40,8 @@ type mesh struct {
 	counts map[wire.Kind]int
 	todo   agenda
 	lose   func(from, to string, m wire.Message) bool
+	routed map[[2]string]bool                      // links over others
+	direct func(a, b string) (time.Duration, bool) // what a wish for a direct link gets
 }
 
 type entry struct {
@@ -66,7 +70,7 @@ func (a *agenda) Pop() any {
 
 func newMesh(t *testing.T) *mesh {
 	return &mesh{t: t, now: time.Minute, nodes: map[wire.NodeID]*core.Node{}, names: map[wire.NodeID]string{}, peers: map[string]wire.Peer{},
-		delays: map[[2]string]time.Duration{}, events: map[string][]core.Event{}, counts: map[wire.Kind]int{}}
+		delays: map[[2]string]time.Duration{}, events: map[string][]core.Event{}, counts: map[wire.Kind]int{}, routed: map[[2]string]bool{}}
 }
 
 func (w *mesh) after(d time.Duration, do func()) {
@@ -102,6 +106,21 @@ func (w *mesh) do(name string, f func(*core.Node)) {
 	for _, s := range fx.Sends {
 		w.send(name, w.names[s.To], s.Msg)
 	}
+	for _, to := range fx.Dials {
+		if other := w.names[to.ID]; w.direct != nil && w.nodes[to.ID] != nil {
+			if d, ok := w.direct(name, other); ok {
+				w.after(3*d, func() {
+					if _, there := w.delays[pair(name, other)]; !there && w.node(name) != nil && w.node(other) != nil {
+						w.link(name, other, d)
+					}
+				})
+			}
+		}
+	}
+	if fx.Leave != nil {
+		w.kill(name)
+		return
+	}
 	at := n.Next()
 	w.after(max(at-w.now, 1), func() {
 		if w.nodes[w.peers[name].ID] == n && n.Next() == at {
@@ -112,7 +131,14 @@ func (w *mesh) do(name string, f func(*core.Node)) {
 
 func (w *mesh) send(from, to string, m wire.Message) {
 	delay, ok := w.delays[pair(from, to)]
-	if !ok || w.lose != nil && w.lose(from, to, m) {
+	if !ok && w.routed[pair(from, to)] {
+		delay, ok = w.path(from, to)
+	}
+	if !ok {
+		w.linkOver(from, to)
+		return
+	}
+	if w.lose != nil && w.lose(from, to, m) {
 		return
 	}
 	w.counts[m.Kind()]++
@@ -121,7 +147,7 @@ func (w *mesh) send(from, to string, m wire.Message) {
 		w.t.Fatalf("%s sends %T, which does not decode: %v", from, m, err)
 	}
 	w.after(delay, func() {
-		if _, ok := w.delays[pair(from, to)]; ok {
+		if _, ok := w.delays[pair(from, to)]; ok || w.routed[pair(from, to)] {
 			w.do(to, func(n *core.Node) { n.Receive(w.now, w.peers[from].ID, back) })
 		}
 	})
@@ -135,8 +161,67 @@ func (w *mesh) link(a, b string, delay time.Duration) {
 
 func (w *mesh) unlink(a, b string) {
 	delete(w.delays, pair(a, b))
+	delete(w.routed, pair(a, b))
 	w.do(a, func(n *core.Node) { n.LinkDown(w.now, w.peers[b].ID) })
 	w.do(b, func(n *core.Node) { n.LinkDown(w.now, w.peers[a].ID) })
+	for _, p := range slices.SortedFunc(maps.Keys(w.routed), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
+		if _, ok := w.path(p[0], p[1]); !ok && w.routed[p] {
+			w.unlink(p[0], p[1])
+		}
+	}
+}
+
+// kill ends a node without a word.
+func (w *mesh) kill(name string) {
+	delete(w.nodes, w.peers[name].ID)
+	for _, other := range slices.Sorted(maps.Keys(w.peers)) {
+		if _, ok := w.delays[pair(name, other)]; ok || w.routed[pair(name, other)] {
+			w.unlink(name, other)
+		}
+	}
+}
+
+// path is how long a message takes over those that relay.
+func (w *mesh) path(from, to string) (time.Duration, bool) {
+	best := map[string]time.Duration{from: 0}
+	for list := []string{from}; len(list) > 0; list = list[1:] {
+		at := list[0]
+		n := w.node(at)
+		if n == nil || at != from && !n.Stats(w.now).Relays {
+			continue
+		}
+		for p, d := range w.delays {
+			other := p[0]
+			if other == at {
+				other = p[1]
+			} else if p[1] != at {
+				continue
+			}
+			if old, ok := best[other]; !ok || best[at]+d < old {
+				best[other] = best[at] + d
+				list = append(list, other)
+			}
+		}
+	}
+	d, ok := best[to]
+	return d, ok && w.node(to) != nil
+}
+
+// linkOver makes a link over others, which takes a while.
+func (w *mesh) linkOver(a, b string) {
+	d, ok := w.path(a, b)
+	if !ok {
+		return
+	}
+	w.after(2*d, func() {
+		_, direct := w.delays[pair(a, b)]
+		if _, ok := w.path(a, b); !ok || direct || w.routed[pair(a, b)] || w.node(a) == nil {
+			return
+		}
+		w.routed[pair(a, b)] = true
+		w.do(a, func(n *core.Node) { n.LinkRouted(w.now, w.peers[b]) })
+		w.do(b, func(n *core.Node) { n.LinkRouted(w.now, w.peers[a]) })
+	})
 }
 
 // run lets time pass.

@@ -19,12 +19,13 @@ type Stats struct {
 	Peers   int
 	View    int    // peers that gossip knows of
 	Lost    uint64 // datagrams that went no further
+	Relays  bool   // for others
 	Leaving bool
 }
 
 // Stats returns what the node is busy with.
 func (n *Node) Stats(now time.Duration) Stats {
-	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.links), Peers: len(n.peers), Lost: n.lost, Leaving: n.exit.reason != ""}
+	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.links), Peers: len(n.peers), Lost: n.lost, Relays: n.relaying(), Leaving: n.exit.reason != ""}
 	if n.sampler != nil {
 		s.View = n.sampler.Len()
 	}
