@@ -116,21 +116,11 @@ func (r *siteRun) whileAttached(ctx context.Context, peer transport.Peer, closed
 var errNoAgent = errors.New("no agent answers")
 
 // attach connects this node to an agent through a bridge that is run over the
-// login, and, where hosts behind it send their bulk data through it, once more
-// for that.
+// login. Streams that carry much get connections of their own.
 func (r *siteRun) attach(ctx context.Context, h *host, socket string, closed chan<- error) (transport.Peer, error) {
 	tctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	peer, err := r.bridge(ctx, tctx, h, socket, transport.Options{Admit: true, OnClose: func(err error) { closed <- err }})
-	if err != nil {
-		return peer, err
-	}
-	if len(r.site.Hosts) > 0 || socket != hubSocket {
-		if _, err := r.bulk(ctx, tctx, h, socket, nil); err != nil {
-			r.s.log.Info("no second connection for bulk data", "site", r.site.Name, "error", err)
-		}
-	}
-	return peer, nil
+	return r.bridge(ctx, tctx, h, socket, transport.Options{Admit: true, More: r.more(h, socket), OnClose: func(err error) { closed <- err }})
 }
 
 // bridge connects this node to an agent's socket by a command that is run over

@@ -54,6 +54,9 @@ func (c *bridgeConn) Close() error {
 	return c.Process.Close()
 }
 
+// CloseWrite ends the bridge's input.
+func (c *bridgeConn) CloseWrite() error { return c.Stdin().Close() }
+
 // rest waits a moment for the end of the bridge, and reports whether it ended.
 func (c *bridgeConn) rest() bool {
 	select {

@@ -3,9 +3,12 @@ package launcher
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"path"
+	"sync"
 
+	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 )
 
@@ -54,7 +57,7 @@ func (r *siteRun) direct(ctx context.Context, h *host) {
 // copies of a bridge, else by a bridge. tctx bounds the making of the
 // connection, ctx its life.
 func (r *siteRun) bulk(ctx, tctx context.Context, h *host, socket string, closed func(error)) (transport.Peer, error) {
-	o := transport.Options{Bulk: true, OnClose: closed}
+	o := transport.Options{Bulk: true, OnClose: closed, More: r.more(h, socket)}
 	conn, err := h.gat.Forward(tctx, "unix", path.Join(h.sessionDir(r.s.id), socket))
 	if err != nil {
 		r.s.log.Debug("not forwarded to a socket", "site", r.site.Name, "error", err)
@@ -65,6 +68,52 @@ func (r *siteRun) bulk(ctx, tctx context.Context, h *host, socket string, closed
 		conn.Close()
 	}
 	return peer, err
+}
+
+// maxBridges is how many bulk streams to one host may have a bridge of their own
+// at a time, where the server does not connect to sockets: each takes one of the
+// conversations that it allows.
+const maxBridges = 2
+
+// more returns what makes further connections to an agent, each for one bulk stream.
+func (r *siteRun) more(h *host, socket string) func(context.Context) (io.ReadWriteCloser, error) {
+	return func(ctx context.Context) (io.ReadWriteCloser, error) {
+		address := path.Join(h.sessionDir(r.s.id), socket)
+		conn, err := h.gat.Forward(ctx, "unix", address)
+		if err == nil {
+			return countedConn{conn, r.moved}, nil
+		}
+		if h.bridges.Add(1) > maxBridges {
+			h.bridges.Add(-1)
+			return nil, err
+		}
+		// The command outlives this call: it ends with the connection.
+		cctx, cancel := context.WithCancel(r.s.life)
+		stop := context.AfterFunc(ctx, cancel)
+		p, err := h.gat.Run(cctx, gat.Command{Argv: []string{h.binary, "attach", address}})
+		if err == nil && !stop() {
+			p.Close()
+			err = ctx.Err()
+		}
+		done := sync.OnceFunc(func() { cancel(); h.bridges.Add(-1) })
+		if err != nil {
+			done()
+			return nil, err
+		}
+		return &extraBridge{newBridgeConn(p, r.moved), done}, nil
+	}
+}
+
+// extraBridge is a bridge that is counted.
+type extraBridge struct {
+	*bridgeConn
+	done func()
+}
+
+// Close implements io.Closer.
+func (b *extraBridge) Close() error {
+	defer b.done()
+	return b.bridgeConn.Close()
 }
 
 // countedConn counts what passes through a connection.

@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/gat"
@@ -57,7 +58,8 @@ type host struct {
 	restarts    int // pilots started in the place of dead ones
 	hubRestarts int
 
-	direct map[string]bool // sockets of pilots that this node is connected to past the hub
+	direct  map[string]bool // sockets of pilots that this node is connected to past the hub
+	bridges atomic.Int32    // for single bulk streams
 }
 
 // facts are what a look at a host told.

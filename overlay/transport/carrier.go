@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -24,8 +26,11 @@ type carrier struct {
 	gone   chan struct{} // closed when the carrier has ended
 
 	// Guarded by the endpoint's mutex.
-	peer Peer
-	bulk bool
+	peer     Peer
+	bulk     bool
+	lanes    map[*lane]struct{}
+	laneless time.Time                                         // until when none is asked for
+	more     func(context.Context) (io.ReadWriteCloser, error) // makes a further connection; nil: the other end can
 
 	once   sync.Once
 	reason error
@@ -70,6 +75,7 @@ func (c *carrier) close(reason error) {
 		// In a goroutine because yamux waits for its own, one of which may call.
 		go func() {
 			_ = c.mux.Close()
+			c.endLanes()
 			c.e.forget(c)
 			close(c.gone)
 		}()
@@ -211,35 +217,72 @@ func (c *carrier) open(ctx context.Context, id *Identity, o *wire.Open) (*Stream
 }
 
 func (c *carrier) openOn(ctx context.Context, st *muxStream, id *Identity, o *wire.Open) (*Stream, error) {
-	dst, kind := o.Dst, o.Stream
+	dst := o.Dst
+	if isBulk(o.Stream) {
+		o.Flow = make([]byte, wire.FlowSize)
+		rand.Read(o.Flow)
+	}
 	stop := context.AfterFunc(ctx, st.reset)
 	defer stop()
 	if err := offerStream(st, o); err != nil {
 		return nil, err
 	}
-	peer := c.known()
-	s := c.newStream(st, id, kind)
-	if c.kind == TCP && (dst.IsZero() || dst == peer.ID) {
-		s.conn, s.peer = newPlainConn(st), peer
-	} else {
-		conn, p, err := id.secure(ctx, st, kind, true)
-		if err != nil {
-			return nil, err
-		}
-		if !dst.IsZero() && p.ID != dst {
-			return nil, fmt.Errorf("%w: %s answered in the place of %s", ErrUntrusted, p.ID.Short(), dst.Short())
-		}
-		s.conn, s.peer = conn, p
+	ch, err := c.prove(ctx, st, o, id, true)
+	if err != nil {
+		return nil, err
 	}
-	s.peer.Direct = s.peer.ID == peer.ID
+	if !dst.IsZero() && ch.peer.ID != dst {
+		return nil, fmt.Errorf("%w: %s answered in the place of %s", ErrUntrusted, ch.peer.ID.Short(), dst.Short())
+	}
+	s, err := c.newStream(ch, o, id, true)
+	if err != nil {
+		return nil, err
+	}
 	if !stop() {
 		return nil, ctx.Err()
 	}
 	return s, nil
 }
 
-func (c *carrier) newStream(st *muxStream, id *Identity, kind wire.StreamKind) *Stream {
-	return &Stream{raw: st, self: id.ID, kind: kind, spawn: c.e.spawn, gone: make(chan struct{})}
+// prove settles who is at the two ends of a pipe on this carrier: the
+// neighbours, whom the carrier's own protection has proven, or else whoever TLS
+// on the pipe proves. A lane has the carrier's protection where that is not the
+// carrier's own TLS.
+func (c *carrier) prove(ctx context.Context, p pipe, o *wire.Open, id *Identity, client bool) (channel, error) {
+	_, own := p.(*lane)
+	peer := c.known()
+	direct := !peer.ID.IsZero() && o.Src == peer.ID
+	if client {
+		direct = o.Dst.IsZero() || o.Dst == peer.ID
+	}
+	if direct && own == (c.kind == Local) && !peer.ID.IsZero() {
+		return channel{pipe: p, peer: peer}, nil
+	}
+	begin := time.Now()
+	conn, other, err := id.secure(ctx, p, o.Stream, client)
+	if err != nil {
+		return channel{}, err
+	}
+	other.Direct = other.ID == peer.ID
+	return channel{pipe: p, tls: conn, peer: other, rtt: time.Since(begin)}, nil
+}
+
+// newStream makes a stream of a channel.
+func (c *carrier) newStream(ch channel, o *wire.Open, id *Identity, opener bool) (*Stream, error) {
+	s := &Stream{raw: ch.pipe, peer: ch.peer, self: id.ID, kind: o.Stream, spawn: c.e.spawn, gone: make(chan struct{})}
+	switch {
+	case isBulk(o.Stream):
+		f, err := c.e.newFlow(ch, o, id, opener)
+		if err != nil {
+			return nil, err
+		}
+		s.raw, s.conn = f, f
+	case ch.tls != nil:
+		s.conn = tlsStream{ch.tls}
+	default:
+		s.conn = newPlainConn(ch.pipe)
+	}
+	return s, nil
 }
 
 // confirmed waits for the acceptor's word, inside the secured stream, that it
@@ -309,26 +352,43 @@ func (c *carrier) serve(st *muxStream) (err error) {
 		refuse(st, fmt.Errorf("%d streams already", cap(c.e.streams)))
 		return fmt.Errorf("%w: %d streams already", ErrRefused, cap(c.e.streams))
 	}
-	if !local {
-		release()
-		if err := c.e.relay(c.e.life, c, st, o); err != nil {
+	var p pipe = st
+	if len(o.Ticket) > 0 {
+		l, err := c.acceptLane(st, o)
+		if err != nil {
 			refuse(st, err)
+			return nil
+		}
+		_ = st.Close()
+		p = l
+	}
+	switch {
+	case !local:
+		release()
+		if err := c.e.relay(c.e.life, c, p, o); err != nil {
+			refuse(p, err)
 		}
 		return nil // not to be had is an everyday answer
+	case o.Stream == wire.StreamStripe:
+		if err := c.serveStripe(p, o, id, release); err != nil {
+			p.reset()
+			return fmt.Errorf("accept a stripe: %w", err)
+		}
+		return nil
 	}
-	return c.serveStream(st, o, id, release)
+	return c.serveStream(p, o, id, release)
 }
 
 // serveStream runs the handler of a stream to this node.
-func (c *carrier) serveStream(st *muxStream, o *wire.Open, id *Identity, release func()) error {
+func (c *carrier) serveStream(p pipe, o *wire.Open, id *Identity, release func()) error {
 	handler := c.e.config.Handlers[o.Stream]
 	if handler == nil {
-		refuse(st, fmt.Errorf("streams of kind %d are not served here", o.Stream))
+		refuse(p, fmt.Errorf("streams of kind %d are not served here", o.Stream))
 		return nil
 	}
-	s, err := c.acceptOn(st, o, id)
+	s, err := c.acceptOn(p, o, id)
 	if err != nil {
-		st.reset()
+		p.reset()
 		return err
 	}
 	release()
@@ -339,27 +399,25 @@ func (c *carrier) serveStream(st *muxStream, o *wire.Open, id *Identity, release
 }
 
 // acceptOn says yes to a stream and proves its ends to each other.
-func (c *carrier) acceptOn(st *muxStream, o *wire.Open, id *Identity) (*Stream, error) {
-	if err := accept(st); err != nil {
-		return nil, fmt.Errorf("accept a stream: %w", err)
+func (c *carrier) acceptOn(p pipe, o *wire.Open, id *Identity) (*Stream, error) {
+	ch, err := c.greet(p, o, id)
+	if err != nil {
+		return nil, err
 	}
-	peer := c.known()
-	s := c.newStream(st, id, o.Stream)
-	if c.kind == TCP && (o.Src == peer.ID) {
-		s.conn, s.peer = newPlainConn(st), peer
-	} else {
-		_ = st.SetDeadline(time.Now().Add(dialTimeout)) // a round trip through all hubs
-		ctx, cancel := context.WithTimeout(c.e.life, dialTimeout)
-		defer cancel()
-		conn, p, err := id.secure(ctx, st, o.Stream, false)
-		if err != nil {
-			return nil, err
-		}
-		s.conn, s.peer = conn, p
+	_ = p.SetDeadline(time.Time{})
+	return c.newStream(ch, o, id, false)
+}
+
+// greet says yes to a stream and proves its ends to each other. Its deadline
+// is left as it is.
+func (c *carrier) greet(p pipe, o *wire.Open, id *Identity) (channel, error) {
+	if err := accept(p); err != nil {
+		return channel{}, fmt.Errorf("accept a stream: %w", err)
 	}
-	_ = st.SetDeadline(time.Time{})
-	s.peer.Direct = s.peer.ID == peer.ID
-	return s, nil
+	_ = p.SetDeadline(time.Now().Add(dialTimeout)) // a round trip through all hubs
+	ctx, cancel := context.WithTimeout(c.e.life, dialTimeout)
+	defer cancel()
+	return c.prove(ctx, p, o, id, false)
 }
 
 // serveLink accepts a link, or the mark of a bulk carrier. One that names no

@@ -87,6 +87,7 @@ type Endpoint struct {
 	streams   chan struct{}
 	joins     chan struct{}
 	admitting chan struct{}
+	bulk      bulk
 
 	mu       sync.Mutex
 	closed   bool
@@ -211,6 +212,12 @@ type Options struct {
 	// Admit offers the other end admission first, by Config.Signer. A node
 	// that has an identity declines, which is no error.
 	Admit bool
+	// More makes a further connection to the process at the other end, for the
+	// bytes of one bulk stream. It returns soon after ctx ends; what it returns
+	// belongs to the endpoint. Nil means: where a TCP connection leads, once
+	// more, and nowhere for others. Where this end has no way, the other end's
+	// serves.
+	More func(ctx context.Context) (io.ReadWriteCloser, error)
 	// OnClose, if not nil, is called once when the carrier ends, in a goroutine
 	// of its own, unless Connect itself failed. Close waits for it.
 	OnClose func(error)
@@ -236,11 +243,16 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	c, err := e.dialCarrier(ctx, asConn(conn), kind, id)
+	from := asConn(conn)
+	c, err := e.dialCarrier(ctx, from, kind, id)
 	if err != nil {
 		conn.Close()
 		return Peer{}, err
 	}
+	if o.More == nil && kind == TCP {
+		o.More = redial(from)
+	}
+	c.setMore(o.More)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })
 	p, err := e.introduce(ctx, c, id, signer, o)
 	if !stop() && err == nil {

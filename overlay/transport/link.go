@@ -81,24 +81,27 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// carrier picks a carrier to the node: for bulk, one made for it, in turn.
+// carrier picks a carrier to the node: for bulk, one made for it, in turn. One
+// that has just died is passed over.
 func (n *node) carrier(bulk bool) *carrier {
 	if bulk {
 		for range n.carriers {
 			n.next++
-			if c := n.carriers[n.next%len(n.carriers)]; c.bulk {
+			if c := n.carriers[n.next%len(n.carriers)]; c.bulk && !c.mux.session.IsClosed() {
 				return c
 			}
 		}
 	}
 	// The newest: an older one may be dead without knowing.
 	for _, c := range slices.Backward(n.carriers) {
-		if !c.bulk {
+		if !c.bulk && !c.mux.session.IsClosed() {
 			return c
 		}
 	}
-	if len(n.carriers) > 0 {
-		return n.carriers[0]
+	for _, c := range n.carriers {
+		if !c.mux.session.IsClosed() {
+			return c
+		}
 	}
 	return nil
 }

@@ -117,7 +117,15 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 		if err := checkOwner(conn); err != nil {
 			return err
 		}
-		_, err := e.startCarrier(conn, Local, false, localWindow, nil)
+		conn, err := e.sortOut(conn, Local)
+		if conn == nil {
+			return err
+		}
+		_, err = e.startCarrier(conn, Local, false, localWindow, nil)
+		return err
+	}
+	conn, err := e.sortOut(conn, TCP)
+	if conn == nil {
 		return err
 	}
 	tuneTCP(conn)

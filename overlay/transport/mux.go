@@ -151,8 +151,27 @@ func (s *muxStream) reset() {
 	s.mux.config.StreamCloseTimeout = closeWait
 }
 
-// broken reports whether an end of file is one because the carrier has died.
-func (s *muxStream) broken() bool { return s.mux.session.IsClosed() }
+// closeWrite ends this end's direction.
+func (s *muxStream) closeWrite() error { return s.Close() }
+
+// resetGrace is how long an end of file may turn out to be the first half of a reset.
+const resetGrace = 200 * time.Millisecond
+
+// whole reports whether an end of file is one: neither the death of the carrier
+// nor the first half of a reset.
+func (s *muxStream) whole() bool {
+	if s.mux.session.IsClosed() {
+		return false
+	}
+	timer := time.NewTimer(resetGrace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.mux.session.CloseChan():
+	}
+	_, err := s.Read(make([]byte, 1))
+	return err == io.EOF && !s.mux.session.IsClosed()
+}
 
 // framePipe writes a frame's header and body at once, which saves a system
 // call, a TLS record or an SSH packet per frame, and remembers when it last

@@ -37,22 +37,17 @@ func (e *Endpoint) SetDefaultRoute(via wire.NodeID) {
 }
 
 // relay passes a stream on towards its destination.
-func (e *Endpoint) relay(ctx context.Context, from *carrier, st *muxStream, o *wire.Open) error {
+func (e *Endpoint) relay(ctx context.Context, from *carrier, in pipe, o *wire.Open) error {
 	to, next, err := e.next(o, from.known().ID)
 	if err != nil {
 		return err
 	}
-	out, err := to.mux.OpenStream()
+	out, err := to.pass(ctx, next)
 	if err != nil {
 		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
 	}
-	out.bulk, st.bulk = isBulk(o.Stream), isBulk(o.Stream)
-	if err := wire.WriteFrame(out, next); err != nil {
-		out.reset()
-		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
-	}
-	_ = st.SetDeadline(time.Time{})
-	splice(ctx, st, out)
+	_ = in.SetDeadline(time.Time{})
+	splice(ctx, in, out)
 	return nil
 }
 
@@ -93,48 +88,6 @@ func (e *Endpoint) next(o *wire.Open, from wire.NodeID) (*carrier, *wire.Open, e
 	next.Hubs, next.Route = w.hubs, w.route
 	return w.by, &next, nil
 }
-
-// resetGrace is how long a relay waits after an end of file whether it was the
-// first half of a reset.
-const resetGrace = 200 * time.Millisecond
-
-// splice copies bytes both ways between two streams until both are closed, or
-// one is reset, which resets the other.
-func splice(ctx context.Context, a, b *muxStream) {
-	defer context.AfterFunc(ctx, func() { a.reset(); b.reset() })()
-	var wg sync.WaitGroup
-	wg.Go(func() { pour(a, b) })
-	pour(b, a)
-	wg.Wait()
-}
-
-// pour copies from one stream to another, its close and reset included.
-func pour(from, to *muxStream) {
-	buf := make([]byte, 32<<10)
-	_, err := io.CopyBuffer(onlyWriter{to}, onlyReader{from}, buf)
-	if err == nil && !from.broken() {
-		// Closed: the other end of from wants nothing more, and all that it sent
-		// has been passed on. Or was it a reset?
-		timer := time.NewTimer(resetGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-from.mux.session.CloseChan():
-		}
-		if _, err = from.Read(buf[:1]); err == io.EOF && !from.broken() {
-			_ = to.Close()
-			return
-		}
-	}
-	to.reset()
-	from.reset()
-}
-
-// onlyReader and onlyWriter hide everything else from io.Copy.
-type (
-	onlyReader struct{ io.Reader }
-	onlyWriter struct{ io.Writer }
-)
 
 // pipeJoin passes a join on to a node nearer to the signer, opaque bytes in
 // both directions, within the limits of one join.

@@ -57,3 +57,62 @@ func checkOwner(conn net.Conn) error {
 	}
 	return nil
 }
+
+// tuneLane sends small frames at once and lets a dead path fail soon. The
+// kernel chooses the buffers: bulk is alone on a lane.
+func tuneLane(conn net.Conn) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	_ = tcp.SetNoDelay(true)
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+	})
+}
+
+// laneTCP returns the TCP connection below a lane, or nil.
+func laneTCP(p pipe) syscall.RawConn {
+	l, ok := p.(*lane)
+	if !ok {
+		return nil
+	}
+	tcp, ok := l.Conn.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// shorten keeps the kernel's queue short on one of several stripes, so that
+// none lags far behind the others.
+func shorten(p pipe) {
+	if raw := laneTCP(p); raw != nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLow)
+		})
+	}
+}
+
+// pathOf returns the round trip time of a lane's TCP connection and how many
+// segments it has sent again; zeros where the kernel cannot tell.
+func pathOf(p pipe) (rtt time.Duration, lost uint64) {
+	raw := laneTCP(p)
+	if raw == nil {
+		return 0, 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			rtt, lost = time.Duration(info.Rtt)*time.Microsecond, uint64(info.Total_retrans)
+		}
+	})
+	return rtt, lost
+}

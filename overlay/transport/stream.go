@@ -29,20 +29,46 @@ const (
 // for bulk, or takes credit.
 func isBulk(k wire.StreamKind) bool {
 	switch k {
-	case wire.StreamFetch, wire.StreamOutput, wire.StreamDial, wire.StreamLog:
+	case wire.StreamFetch, wire.StreamOutput, wire.StreamDial, wire.StreamLog, wire.StreamStripe:
 		return true
 	}
 	return false
 }
 
+// ground is what a stream rests on: a pipe, or the flow of several.
+type ground interface {
+	Close() error
+	reset()
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// tlsStream is a TLS connection on one pipe, as a duplex.
+type tlsStream struct{ *tls.Conn }
+
+// Write writes records that each fit a frame of the multiplexer.
+func (s tlsStream) Write(p []byte) (int, error) {
+	var done int
+	for done < len(p) {
+		n, err := s.Conn.Write(p[done:min(done+tlsPiece, len(p))])
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
 // Stream is a byte stream to another node, authenticated by both ends. It
 // implements [net.Conn]; deadlines work as usual, except that a Write that
-// timed out leaves the stream unusable. Reads and writes may go on at the same
+// timed out leaves the stream unusable, and so does a Read where a bulk stream
+// goes over a connection without deadlines (a channel of SSH). Reads and writes may go on at the same
 // time, one of each. A read at the other end's end of data returns io.EOF only
 // if the other end said so by CloseWrite or Close; all else is [ErrReset].
 type Stream struct {
 	conn duplex
-	raw  *muxStream
+	raw  ground
 	peer Peer
 	self wire.NodeID
 	kind wire.StreamKind
@@ -84,19 +110,11 @@ func (s *Stream) Write(p []byte) (int, error) {
 	if s.closed.Load() {
 		return 0, s.closedError("write")
 	}
-	piece := maxRecord
-	if _, ok := s.conn.(*tls.Conn); ok {
-		piece = tlsPiece
+	n, err := s.conn.Write(p)
+	if err != nil {
+		err = s.wrap("write", err)
 	}
-	var done int
-	for done < len(p) {
-		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
-		done += n
-		if err != nil {
-			return done, s.wrap("write", err)
-		}
-	}
-	return done, nil
+	return n, err
 }
 
 func (s *Stream) closedError(op string) error {
@@ -167,9 +185,11 @@ func (s *Stream) finish() {
 		s.raw.reset()
 		return
 	}
-	// Wake the reader, then look for the end of the other direction.
-	_ = s.raw.SetReadDeadline(time.Now())
-	s.reading.Lock()
+	// Wake the reader, if there is one, then look for the end of the other direction.
+	if !s.reading.TryLock() {
+		_ = s.raw.SetReadDeadline(time.Now())
+		s.reading.Lock()
+	}
 	defer s.reading.Unlock()
 	_ = s.raw.SetReadDeadline(time.Now().Add(linger))
 	n, err := io.CopyN(io.Discard, s.conn, 1)
@@ -243,21 +263,23 @@ func reason(err error) string {
 
 // secure proves the ends of a stream to each other by TLS, as client or as
 // server.
-func (id *Identity) secure(ctx context.Context, st *muxStream, kind wire.StreamKind, client bool) (duplex, Peer, error) {
+func (id *Identity) secure(ctx context.Context, p pipe, kind wire.StreamKind, client bool) (*tls.Conn, Peer, error) {
 	alpn := alpnStream(kind)
 	config := id.tlsConfig(alpn)
 	config.DynamicRecordSizingDisabled = true
-	var c *tls.Conn
+	var under net.Conn = strictConn{p}
+	if l, ok := p.(*lane); ok {
+		under = newRecordConn(l)
+	}
+	c := tls.Server(under, config)
 	if client {
-		c = tls.Client(strictConn{st}, config)
-	} else {
-		c = tls.Server(strictConn{st}, config)
+		c = tls.Client(under, config)
 	}
 	if err := c.HandshakeContext(ctx); err != nil {
 		return nil, Peer{}, fmt.Errorf("secure a stream: %w", err)
 	}
-	p, err := id.verify(c.ConnectionState(), alpn)
-	return c, p, err
+	peer, err := id.verify(c.ConnectionState(), alpn)
+	return c, peer, err
 }
 
 // errCut is an end of data that the other end did not announce.
@@ -265,10 +287,10 @@ var errCut = errors.New("cut off")
 
 // strictConn makes an end of file below TLS an error: crypto/tls itself would
 // take it for an end of the data where it falls between two records.
-type strictConn struct{ *muxStream }
+type strictConn struct{ pipe }
 
 func (c strictConn) Read(p []byte) (int, error) {
-	n, err := c.muxStream.Read(p)
+	n, err := c.pipe.Read(p)
 	if err == io.EOF {
 		err = errCut
 	}
