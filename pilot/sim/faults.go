@@ -92,7 +92,6 @@ func (w *world) cutSite(s *siteState, d time.Duration) {
 	w.k.After(d, func() {
 		w.troubleAt(s)
 		s.cut = false
-		w.net.relays++
 	})
 }
 
@@ -104,10 +103,7 @@ func (w *world) cutSpot(s *spot, d time.Duration) {
 	w.logf("%s is cut off for %v", s.name(), d)
 	s.cut, s.trouble = true, w.k.Now()
 	w.recheck()
-	w.k.After(d, func() {
-		s.cut, s.trouble = false, w.k.Now()
-		w.net.relays++
-	})
+	w.k.After(d, func() { s.cut, s.trouble = false, w.k.Now() })
 }
 
 // partition lets sites reach only those of the same group, for a time.
@@ -120,7 +116,6 @@ func (w *world) partition(groups []int, d time.Duration) {
 			}
 			w.troubleAt(s)
 		}
-		w.net.relays++
 	}
 	set(func(i int) int { return groups[i] })
 	w.recheck()
@@ -156,6 +151,7 @@ func (w *world) breakLink(l *link) {
 
 // troubleAt notes a reason to be hard to reach for all of a site.
 func (w *world) troubleAt(s *siteState) {
+	w.trouble = w.k.Now()
 	for _, h := range s.hubs {
 		h.trouble = w.k.Now()
 	}
@@ -196,7 +192,9 @@ func (w *world) crash(n *node, machine bool) {
 		}
 	}
 	n.alive = false
-	n.spot.trouble = w.k.Now()
+	if n.spot.trouble = w.k.Now(); n.isRelay() && !n.leaves {
+		w.trouble = w.k.Now()
+	}
 	n.processes, n.sandboxes = nil, nil
 	seen := resetTime
 	if machine {
@@ -225,7 +223,6 @@ func (w *world) calmDown() {
 		}
 		s.cut, s.slow = false, false
 	}
-	w.net.relays++
 	w.mend()
 }
 
@@ -250,6 +247,9 @@ func (w *world) mend() {
 // troubled reports whether there is, or was not long ago, a reason to take a
 // node for dead that is not: its machine or the way to it was cut.
 func (w *world) troubled(n *node) bool {
+	if w.trouble != 0 && w.k.Now() < w.trouble+nodeLease+deadAfter {
+		return true // some hub knows less than it thinks, and tells others
+	}
 	bad := func(s *spot) bool {
 		return s.cut || s.slow || s.node == nil || !s.node.alive || s.site.cut || s.site.group != 0 ||
 			s.trouble != 0 && w.k.Now() < s.trouble+nodeLease+deadAfter

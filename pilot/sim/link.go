@@ -48,11 +48,9 @@ type netState struct {
 	free     *packet
 	sent     uint64
 	lost     uint64
-	queued   int    // the largest number of messages under way in one direction of a link
-	bytes    int64  // the most bytes that have waited at the entrance of a connection
-	overflow int    // links closed because more would have
-	relays   uint64 // grows when connections between hubs and the launcher may have changed
-	trees    []*tree
+	queued   int   // the largest number of messages under way in one direction of a link
+	bytes    int64 // the most bytes that have waited at the entrance of a connection
+	overflow int   // links closed because more would have
 }
 
 // gossips reports whether a kind of messages is dropped rather than its link closed.
@@ -175,7 +173,6 @@ func (w *world) connect(a, b *node, hops []hop) {
 	w.k.Trace(1, uint64(a.spot.index), uint64(b.spot.index))
 	a.hold(l, b.id)
 	b.hold(l, a.id)
-	w.relinked(l)
 	w.input(a, func(n *node) { n.linkUp(l) })
 	w.input(b, func(n *node) { n.linkUp(l) })
 }
@@ -196,7 +193,6 @@ func (n *node) hold(l *link, to wire.NodeID) {
 	if old := n.links[to]; old != nil {
 		old.dead, old.up[old.side(n)] = true, false
 		n.drop(old)
-		n.w.relinked(old)
 		n.w.sever(old, resetTime)
 	}
 	n.links[to] = l
@@ -232,13 +228,6 @@ func (l *link) ride(r *link) {
 	l.riders = append(l.riders, r)
 }
 
-// relinked notes that the ways between hubs may be others now.
-func (w *world) relinked(l *link) {
-	if l.hops == nil && l.end[0].spot.role != wire.RolePilot && l.end[1].spot.role != wire.RolePilot {
-		w.net.relays++
-	}
-}
-
 // sever lets the ends of a link that is blocked, and of those through it, see
 // that within a time, if it is still so.
 func (w *world) sever(l *link, seen time.Duration) {
@@ -246,7 +235,6 @@ func (w *world) sever(l *link, seen time.Duration) {
 		return
 	}
 	l.severs = true
-	w.relinked(l)
 	for i := range l.end {
 		w.k.After(w.k.Between(seen/10, seen), func() {
 			l.severs = false
@@ -265,7 +253,6 @@ func (w *world) sever(l *link, seen time.Duration) {
 // unlink lets one end of a link see that it has ended.
 func (w *world) unlink(l *link, i int) {
 	l.dead = true
-	w.relinked(l)
 	n, o := l.end[i], l.end[1-i]
 	if !l.up[i] {
 		return
@@ -301,7 +288,6 @@ func (w *world) recheck() {
 			}
 		}
 	}
-	w.net.relays++
 }
 
 // send carries a message of a node.

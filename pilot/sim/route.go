@@ -1,129 +1,155 @@
 package sim
 
 import (
-	"math"
+	"slices"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
-// tree holds the shortest ways from one hub, or the launcher, to all others,
-// over the connections between them.
-type tree struct {
-	relays uint64 // of which state of those connections
-	dist   []time.Duration
-	via    []hop // the last connection of each way
+// routes is what a node's core has told its transport about ways through hubs.
+type routes struct {
+	graph  map[wire.NodeID][]wire.NodeID // for each hub the hubs to cross, that one last
+	wheres map[wire.NodeID][]wire.NodeID // by which hubs nodes are found
+	gate   wire.NodeID                   // who is left what no other way is known for
 }
 
-const unreachable = time.Duration(math.MaxInt64)
+// learn takes what a core says of the network.
+func (r *routes) learn(fx *core.Effects) {
+	if fx.Routes != nil {
+		r.graph = fx.Routes
+	}
+	if fx.Gate != nil {
+		r.gate = *fx.Gate
+	}
+	for _, a := range fx.Wheres {
+		if r.wheres == nil {
+			r.wheres = make(map[wire.NodeID][]wire.NodeID)
+		}
+		if r.wheres[a.ID] = a.Hubs; len(a.Hubs) == 0 {
+			delete(r.wheres, a.ID)
+		}
+	}
+}
 
-// isRelay reports whether others' links lead through a node.
+// isRelay reports whether a node is there to relay for others.
 func (n *node) isRelay() bool { return n.spot.role != wire.RolePilot }
 
-// way returns the connections that a link through hubs crosses, and how long a
-// message takes; 0 when there is no way.
-func (w *world) way(a, b *node) ([]hop, time.Duration) {
-	best := unreachable
-	var first, last hop
-	var t *tree
-	var end int
-	w.entries(a, func(up hop, h *node) {
-		ways := w.tree(h)
-		w.entries(b, func(down hop, o *node) {
-			d := ways.dist[o.spot.index]
-			if d == unreachable {
-				return
-			}
-			if up.link != nil {
-				d += up.link.delay
-			}
-			if down.link != nil {
-				d += down.link.delay
-			}
-			if d < best {
-				best, first, last, t, end = d, up, down, ways, o.spot.index
-			}
-		})
-	})
-	if best == unreachable {
-		return nil, 0
-	}
-	var hops []hop
-	if last.link != nil {
-		hops = append(hops, hop{last.link, 1 - last.dir})
-	}
-	for i := end; t.via[i].link != nil; {
-		h := t.via[i]
-		hops = append(hops, h)
-		i = h.link.end[h.dir].spot.index
-	}
-	if first.link != nil {
-		hops = append(hops, first)
-	}
-	for i, j := 0, len(hops)-1; i < j; i, j = i+1, j-1 {
-		hops[i], hops[j] = hops[j], hops[i]
-	}
-	return hops, max(best, 1)
+// search is a stream on its way to where it is opened.
+type search struct {
+	dst   wire.NodeID
+	hubs  []wire.NodeID // of the destination, as far as known
+	route []wire.NodeID // hubs still to cross, next first
+	been  []*node
 }
 
-// entries yields the hubs that a node is linked to, each with the way there, or itself if it is one.
-func (w *world) entries(n *node, yield func(hop, *node)) {
-	if n.isRelay() {
-		yield(hop{}, n)
+// way returns the connections that a link through hubs crosses, and how long a
+// message takes; 0 when there is no way. Each node on it decides with what its
+// own core has told its transport, in the order in which the transport does.
+func (w *world) way(a, b *node) (hops []hop, delay time.Duration) {
+	s := search{dst: b.id, hubs: a.routes.wheres[b.id]}
+	for x := a; len(hops) <= wire.MaxHops; {
+		l := s.onward(x)
+		if l == nil {
+			return nil, 0
+		}
+		s.been = append(s.been, x)
+		hops = append(hops, hop{l, l.side(x)})
+		delay += l.delay
+		if x = l.end[1-l.side(x)]; x == b {
+			return hops, max(delay, 1)
+		}
+		if len(s.hubs) == 0 && len(hops) == 1 {
+			s.hubs = x.routes.wheres[b.id]
+		}
+		if slices.Contains(s.hubs, x.id) {
+			s.hubs = slices.DeleteFunc(slices.Clone(s.hubs), func(id wire.NodeID) bool { return id == x.id })
+		}
+	}
+	return nil, 0
+}
+
+// onward returns the connection by which a stream leaves a node: to the
+// destination, else by the route that came with it, else by a route to a hub of
+// the destination, else by the node's gate. It leaves the rest of its route in
+// the search.
+func (s *search) onward(x *node) *link {
+	if l := s.neighbour(x, s.dst); l != nil {
+		return l
+	}
+	if len(s.route) > 0 {
+		if l := s.neighbour(x, s.route[0]); l != nil {
+			s.route = s.route[1:]
+			return l
+		}
+	}
+	s.route = nil
+	if l := s.toward(x, s.dst, s.hubs); l != nil {
+		return l
+	}
+	if gate := x.routes.gate; !gate.IsZero() && gate != s.dst {
+		if l := s.neighbour(x, gate); l != nil {
+			return l
+		}
+		if l := s.toward(x, gate, x.routes.wheres[gate]); l != nil {
+			s.route = append(slices.Clone(s.route), gate)
+			return l
+		}
+	}
+	return nil
+}
+
+// toward takes the shortest route of a node to a hub, or to one that relays to
+// a node.
+func (s *search) toward(x *node, dst wire.NodeID, hubs []wire.NodeID) *link {
+	var best *link
+	var rest []wire.NodeID
+	try := func(route []wire.NodeID) {
+		if len(route) == 0 || best != nil && len(route) > len(rest) {
+			return
+		}
+		if l := s.neighbour(x, route[0]); l != nil {
+			best, rest = l, route[1:]
+		}
+	}
+	if route := x.routes.graph[dst]; len(route) > 1 {
+		try(route[:len(route)-1])
+	}
+	for _, h := range hubs {
+		try([]wire.NodeID{h})
+		try(x.routes.graph[h])
+	}
+	s.route = rest
+	return best
+}
+
+// neighbour returns a node's connection to another one that works and does not
+// lead back.
+func (s *search) neighbour(x *node, id wire.NodeID) *link {
+	l := x.links[id]
+	if l == nil || l.hops != nil || l.blocked() || slices.Contains(s.been, l.end[1-l.side(x)]) {
+		return nil
+	}
+	return l
+}
+
+// dial makes a connection between two nodes if they can have one: between
+// machines of a site, or where reachability allows it. It takes a conversation
+// through hubs, and then the calls.
+func (w *world) dial(a, b *node) {
+	l := a.links[b.id]
+	if a == b || l != nil && l.hops == nil || a.spot.site != b.spot.site && !a.spot.reach.direct(b.spot.reach) {
 		return
 	}
-	for _, l := range n.order {
-		i := l.side(n)
-		if o := l.end[1-i]; l.hops == nil && o.isRelay() && !l.blocked() {
-			yield(hop{l, i}, o)
+	_, talk := w.way(a, b)
+	if talk == 0 {
+		return
+	}
+	w.k.After(2*talk+3*w.rttSpots(a.spot, b.spot)/2, func() {
+		l := a.links[b.id]
+		if a.alive && b.alive && !blocked(a.spot, b.spot) && (l == nil || l.hops != nil) {
+			w.connect(a, b, nil)
 		}
-	}
-}
-
-// tree returns the shortest ways from a relay (Dijkstra), found anew when
-// connections have changed since.
-func (w *world) tree(from *node) *tree {
-	relays := 1 + w.hubs
-	if w.net.trees == nil {
-		w.net.trees = make([]*tree, relays)
-	}
-	t := w.net.trees[from.spot.index]
-	if t == nil {
-		t = &tree{dist: make([]time.Duration, relays), via: make([]hop, relays)}
-		w.net.trees[from.spot.index] = t
-	} else if t.relays == w.net.relays {
-		return t
-	}
-	t.relays = w.net.relays
-	for i := range t.dist {
-		t.dist[i], t.via[i] = unreachable, hop{}
-	}
-	t.dist[from.spot.index] = 0
-	open := []*node{from}
-	for len(open) > 0 {
-		low := 0
-		for i, n := range open {
-			if t.dist[n.spot.index] < t.dist[open[low].spot.index] {
-				low = i
-			}
-		}
-		n := open[low]
-		open[low] = open[len(open)-1]
-		open = open[:len(open)-1]
-		for _, l := range n.order {
-			i := l.side(n)
-			o := l.end[1-i]
-			if l.hops != nil || !o.isRelay() || l.blocked() {
-				continue
-			}
-			at := o.spot.index
-			if d := t.dist[n.spot.index] + max(l.delay, 1); d < t.dist[at] {
-				if t.dist[at] == unreachable {
-					open = append(open, o)
-				}
-				t.dist[at], t.via[at] = d, hop{l, i}
-			}
-		}
-	}
-	return t
+	})
 }

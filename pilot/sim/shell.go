@@ -37,8 +37,14 @@ func (w *world) apply(n *node, fx core.Effects) {
 	if len(fx.Sends) > maxSends+len(n.links)*8 {
 		w.violate("node %s sends %d messages at once", n.spot.name(), len(fx.Sends))
 	}
+	n.routes.learn(&fx)
 	for _, s := range fx.Sends {
 		w.send(n, s)
+	}
+	for _, a := range fx.Dials {
+		if o := w.byID[a.ID]; o != nil && o.alive {
+			w.dial(n, o)
+		}
 	}
 	for _, f := range fx.Fetches {
 		w.k.After(w.late(n, 50*time.Millisecond, 2*time.Second), func() {
