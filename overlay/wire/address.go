@@ -16,6 +16,29 @@ func (a *Address) Validate() error {
 	return checkHubs(a.ID, a.Hubs)
 }
 
+// Path tells how two nodes that have a link are connected.
+type Path uint8
+
+// The paths.
+const (
+	PathUnknown      Path = 0
+	PathLocal        Path = 1 // a socket on one machine
+	PathDirect       Path = 2 // one has called the other
+	PathReverse      Path = 3 // the same, the other way than it was wanted
+	PathSimultaneous Path = 4 // both have called at once
+	PathSSH          Path = 5 // over a login
+	PathRouted       Path = 6 // over hubs
+)
+
+// String returns the name of the path, such as "direct".
+func (p Path) String() string {
+	names := [...]string{"unknown", "local", "direct", "reverse", "simultaneous", "ssh", "routed"}
+	if int(p) < len(names) {
+		return names[p]
+	}
+	return names[0]
+}
+
 // Locality says where a node is, for those who look for others nearby: its
 // site, and the hubs that relay to it. One that was sent or received must not
 // be changed: it is shared by all that speak of the node.

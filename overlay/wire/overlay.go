@@ -65,6 +65,9 @@ type Peer struct {
 	Name     string `cbor:"4,keyasint,omitempty"` // its host, for people
 	Offer    Offer  `cbor:"5,keyasint"`
 	Platform string `cbor:"6,keyasint,omitempty"` // such as "linux/amd64"
+	// Path and RTT are of its link to the node that tells of it, which says so.
+	Path Path   `cbor:"7,keyasint,omitempty"`
+	RTT  uint32 `cbor:"8,keyasint,omitempty"` // microseconds; 0 is unknown
 }
 
 // Validate reports the first field that is out of its limits.

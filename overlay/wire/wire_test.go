@@ -38,7 +38,7 @@ var (
 	jobID  = wire.JobID{0xaa, 0xbb, 15: 0xcc}
 	digest = wire.Digest{1, 2, 3, 31: 0xff}
 	peer   = wire.Peer{ID: id(7), Role: wire.RolePilot, Site: "das5", Name: "node001",
-		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64"}
+		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64", Path: wire.PathSSH, RTT: 1500}
 	advert = wire.Advert{Job: jobID, Epoch: 1, Seq: 3, Primary: id(1), Order: 9, Open: 40,
 		Needs: wire.Requirements{Cores: 2, Memory: 4 << 30, Disk: 1 << 30, GPUs: 1, Platforms: []string{"linux/amd64", "linux/arm64"}, Runtime: "jvm"},
 		Lease: 10 * time.Minute, Hubs: []wire.NodeID{id(2)}, To: []wire.Ask{{Node: id(4), Workers: 12}, {Node: id(5)}}, Hops: 3}
