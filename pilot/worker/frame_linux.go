@@ -4,6 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Pilot and guard talk in frames over a stream socket: four bytes of length
@@ -163,9 +168,10 @@ func (f *fields) launch() launch {
 	}
 }
 
-func (f *fields) exited() exited {
+// exited reads what follows the seq.
+func (f *fields) exited(seq uint64) exited {
 	return exited{
-		seq:    f.number(),
+		seq:    seq,
 		status: f.number(),
 		killed: f.number() != 0,
 		swept:  f.number(),
@@ -174,4 +180,25 @@ func (f *fields) exited() exited {
 		system: f.number(),
 		maxRSS: f.number(),
 	}
+}
+
+func (e exited) exit() Exit {
+	x := Exit{
+		Killed: e.killed,
+		Swept:  int(e.swept),
+		Left:   int(e.left),
+		User:   time.Duration(e.user),
+		System: time.Duration(e.system),
+		MaxRSS: int64(e.maxRSS),
+	}
+	switch ws := syscall.WaitStatus(e.status); {
+	case ws.Signaled():
+		x.Code, x.Signal = -1, ws.Signal()
+		if x.SignalName = unix.SignalName(x.Signal); x.SignalName == "" {
+			x.SignalName = "signal " + strconv.Itoa(int(x.Signal)) // a real-time one
+		}
+	default:
+		x.Code = ws.ExitStatus()
+	}
+	return x
 }

@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"runtime"
 	"strconv"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -18,17 +17,15 @@ import (
 const (
 	guardOrders  = 3 + iota // socket
 	guardReplies            // pipe
+	guardLife               // pipe of which we are the only writer: its end is ours
 	guardPilotLock
 	guardUseLock
 )
 
 const (
-	useLockFD   = 100                  // where workers inherit the use lock: out of the way of scripts
-	tellAfter   = 3 * time.Millisecond // a worker that ends within this is told of once only
-	briefWait   = 5 * time.Millisecond
-	orphanTick  = 5 * time.Second // how often what daemons leave is reaped while a worker runs
-	lastThreads = 100             // ms to wait for the last threads of what was killed
-	busyText    = 20              // tries of a program that is being written (ETXTBSY), 5 ms apart
+	useLockFD  = 100                  // where workers inherit the use lock: out of the way of scripts
+	briefWait  = 5 * time.Millisecond // of which the scheduler need not know
+	orphanTick = 5 * time.Second      // how often what daemons leave is reaped while a worker runs
 )
 
 // guardArgs are the arguments of a guard behind its command.
@@ -173,11 +170,12 @@ func (g *guardian) loop() error {
 			unix.Kill(g.pid, unix.SIGKILL)        //nolint:errcheck // dead is as good
 		}
 		ready := len(fds) > 1 && fds[1].Revents != 0
+		more := false
 		if ready || n <= 0 {
-			g.reap()
+			more = g.reap()
 		}
 		if g.over {
-			if err := g.report(); err != nil {
+			if err := g.report(more); err != nil {
 				return nil // the pilot has gone
 			}
 		} else if ready && g.pid != 0 {
@@ -281,155 +279,6 @@ func (g *guardian) receive() error {
 	}
 	g.have = copy(g.in, rest)
 	return nil
-}
-
-// launch forks a worker and tells the pilot.
-func (g *guardian) launch(l launch) error {
-	want := 2
-	if l.stdin {
-		want = 3
-	}
-	if g.pid != 0 || len(g.fds) < want {
-		return fmt.Errorf("%w: launch %d", errFrame, l.seq)
-	}
-	out, serr, in := g.fds[0], g.fds[1], g.null
-	if l.stdin {
-		in = g.fds[2]
-	}
-	fd := -1
-	attr := &syscall.ProcAttr{
-		Dir:   l.dir,
-		Env:   l.env,
-		Files: []uintptr{uintptr(in), uintptr(out), uintptr(serr)},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	}
-	if g.pidfd {
-		attr.Sys.PidFD = &fd
-	}
-	var pid int
-	var err error
-	for range busyText {
-		// Another process of ours may have been forked while the program was
-		// being written and hold it open until its own exec.
-		if pid, err = syscall.ForkExec(l.program, l.argv, attr); !errors.Is(err, syscall.ETXTBSY) {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	for _, fd := range g.fds[:want] {
-		unix.Close(fd)
-	}
-	g.fds = append(g.fds[:0], g.fds[want:]...)
-	if err != nil {
-		errno := syscall.EIO
-		errors.As(err, &errno)
-		return g.send(numbers(g.out, frameRefused, l.seq, uint64(errno)))
-	}
-	g.pid, g.seq, g.ended = pid, l.seq, fd
-	g.killed, g.killAt, g.over = false, time.Time{}, false
-	g.exit = exited{seq: l.seq}
-	if fd < 0 {
-		g.watch()
-	}
-	g.out = numbers(g.out, frameStarted, l.seq, uint64(pid))
-	g.tellAt = time.Now().Add(tellAfter)
-	return nil
-}
-
-// watch makes g.ended where the kernel has no descriptors of processes
-// (before Linux 5.3): a thread waits, without reaping, and closes a pipe.
-func (g *guardian) watch() {
-	g.ended = -1
-	var p [2]int
-	if unix.Pipe2(p[:], unix.O_CLOEXEC) != nil {
-		return // the tick will see it
-	}
-	g.ended = p[0]
-	pid := g.pid
-	go func() {
-		for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-		}
-		unix.Close(p[1])
-	}()
-}
-
-// kill begins the end of the worker.
-func (g *guardian) kill(seq uint64, grace time.Duration) {
-	if g.pid == 0 || seq != g.seq {
-		return
-	}
-	first := !g.killed
-	g.killed = true
-	at := time.Now().Add(max(0, grace))
-	if g.killAt.IsZero() || at.Before(g.killAt) {
-		g.killAt = at
-	}
-	if first && grace > 0 {
-		unix.Kill(-g.pid, unix.SIGTERM) //nolint:errcheck // dead is as good
-		unix.Kill(-g.pid, unix.SIGCONT) //nolint:errcheck // a stopped one must see it
-	}
-}
-
-// reap collects everything that has died, without waiting. It returns whether
-// children remain.
-func (g *guardian) reap() bool {
-	for {
-		var ws unix.WaitStatus
-		var ru unix.Rusage
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, &ru)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return false
-		case pid == 0:
-			return true
-		}
-		g.exit.user += uint64(ru.Utime.Nano())
-		g.exit.system += uint64(ru.Stime.Nano())
-		g.exit.maxRSS = max(g.exit.maxRSS, uint64(ru.Maxrss)<<10)
-		if pid == g.pid {
-			g.exit.status = uint64(ws)
-			g.over = true
-		}
-	}
-}
-
-// report kills what the worker has left and tells the pilot how it ended.
-func (g *guardian) report() error {
-	if g.reap() {
-		g.exit.swept, g.exit.left = g.killAll()
-	}
-	if g.ended >= 0 {
-		unix.Close(g.ended)
-	}
-	g.exit.killed = g.killed
-	g.pid, g.ended, g.over = 0, -1, false
-	if g.tellAt.IsZero() {
-		g.out = g.out[:0]
-	}
-	g.tellAt = time.Time{}
-	return g.send(append(g.out, g.exit.append(nil)...))
-}
-
-// killAll ends everything below us.
-func (g *guardian) killAll() (killed, left uint64) {
-	k := killer{list: g.descendants}
-	a, b := k.sweep(sweepLimit, func() { g.reap() })
-	// A process shows as dead while its last threads still close their files.
-	for n := 0; b == 0 && n < lastThreads && g.reap(); n++ {
-		time.Sleep(time.Millisecond)
-	}
-	return uint64(a), uint64(b)
-}
-
-func (g *guardian) descendants() ([]proc, error) {
-	all, err := processes()
-	if err != nil {
-		return nil, err
-	}
-	self := os.Getpid()
-	return below(all, func(p proc) bool { return p.pid == self }, false), nil
 }
 
 // clean does for a dead pilot what it can no longer do: it removes the slot's

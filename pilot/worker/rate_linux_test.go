@@ -10,7 +10,7 @@ import (
 // BenchmarkLaunch reports launches per second of a yard with two slots and of
 // a bare loop in turn, and the ratio, which must reach 0.8.
 func BenchmarkLaunch(b *testing.B) {
-	r, err := worker.LaunchRate(b.Context(), worker.Config{Root: filepath.Join(b.TempDir(), "pilot"), Guard: guardCommand(), Slots: 2}, max(b.N, 200))
+	r, err := worker.LaunchRate(b.Context(), worker.Config{Root: filepath.Join(b.TempDir(), "pilot"), Guard: guardCommand(), Slots: 2}, max(b.N, 1000))
 	if err != nil {
 		b.Fatal(err)
 	}
