@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type carrier struct {
 	// Guarded by the endpoint's mutex.
 	peer     Peer
 	bulk     bool
+	acceptor netip.AddrPort // where this end has dialled a listener
+	rtt      time.Duration  // smoothed; zero before it is measured
 	lanes    map[*lane]struct{}
 	laneless time.Time                                         // until when none is asked for
 	more     func(context.Context) (io.ReadWriteCloser, error) // makes a further connection; nil: the other end can
@@ -96,6 +99,9 @@ func (c *carrier) known() Peer {
 // changes.
 func (e *Endpoint) know(c *carrier, p Peer, bulk bool) error {
 	p.Direct = true
+	if c.kind == Local {
+		p.Path = PathLocal
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -150,6 +156,13 @@ func (c *carrier) watch() {
 	defer late.Stop()
 	proven := c.proven
 	asked := make(chan struct{}, 1)
+	ask := func() {
+		select {
+		case asked <- struct{}{}:
+			pings.Go(func() { c.ping(); <-asked })
+		default: // the last one is still on its way
+		}
+	}
 	for {
 		select {
 		case <-c.mux.session.CloseChan():
@@ -158,6 +171,7 @@ func (c *carrier) watch() {
 		case <-proven:
 			late.Stop()
 			proven = nil
+			ask()
 		case <-late.C:
 			c.e.once.warn("carrier refused", c.conn, errors.New("nobody proved to be there"))
 			c.close(errors.New("nobody proved to be there"))
@@ -166,13 +180,16 @@ func (c *carrier) watch() {
 			case silence >= c.e.config.DeadAfter:
 				c.close(fmt.Errorf("%w for %v", ErrSilent, silence.Round(time.Second)))
 			case silence >= c.e.config.Keepalive:
-				select {
-				case asked <- struct{}{}:
-					pings.Go(func() { _, _ = c.mux.ping(); <-asked })
-				default: // the last one is still on its way
-				}
+				ask()
 			}
 		}
+	}
+}
+
+// ping asks for a sign of life and measures how long it takes.
+func (c *carrier) ping() {
+	if rtt, err := c.mux.ping(); err == nil {
+		c.measured(rtt)
 	}
 }
 
@@ -263,7 +280,10 @@ func (c *carrier) prove(ctx context.Context, p pipe, o *wire.Open, id *Identity,
 	if err != nil {
 		return channel{}, err
 	}
-	other.Direct = other.ID == peer.ID
+	other.Direct, other.Path = other.ID == peer.ID, PathRouted
+	if other.Direct {
+		other.Path = peer.Path
+	}
 	return channel{pipe: p, tls: conn, peer: other, rtt: time.Since(begin)}, nil
 }
 
@@ -382,6 +402,9 @@ func (c *carrier) serve(st *muxStream) (err error) {
 // serveStream runs the handler of a stream to this node.
 func (c *carrier) serveStream(p pipe, o *wire.Open, id *Identity, release func()) error {
 	handler := c.e.config.Handlers[o.Stream]
+	if o.Stream == wire.StreamReach {
+		handler = c.e.serveReach
+	}
 	if handler == nil {
 		refuse(p, fmt.Errorf("streams of kind %d are not served here", o.Stream))
 		return nil
@@ -433,7 +456,7 @@ func (c *carrier) serveLink(st *muxStream, o *wire.Open, id *Identity) error {
 			refuse(s, err)
 			return err
 		}
-		s.peer.Direct = true
+		s.peer = c.known()
 	}
 	if o.Stream == wire.StreamBulk {
 		defer s.Close()

@@ -52,6 +52,12 @@ type Config struct {
 	// DeadAfter is after which silence, of every single byte, a carrier is
 	// closed; zero means 20 seconds.
 	DeadAfter time.Duration
+	// Network makes direct connections; nil: this node neither tries nor
+	// answers who would have one.
+	Network Network
+	// NoListen keeps the node from listening, for a direct connection, even for
+	// a few seconds; it can still call. For launchers, and hubs on login nodes.
+	NoListen bool
 	// MaxStreams bounds the incoming and relayed streams, relayed links
 	// included, open at a time; zero means 4096. What one holds at most in memory, when its reader stalls, is
 	// the window of its carrier: 1 MiB on short paths, 2 MiB on local carriers,
@@ -87,6 +93,7 @@ type Endpoint struct {
 	streams   chan struct{}
 	joins     chan struct{}
 	admitting chan struct{}
+	reach     reacher
 	bulk      bulk
 
 	mu       sync.Mutex
@@ -131,6 +138,7 @@ func New(c Config) (*Endpoint, error) {
 		streams:   make(chan struct{}, c.MaxStreams),
 		joins:     make(chan struct{}, maxJoins),
 		admitting: make(chan struct{}, 1),
+		reach:     reacher{slots: make(chan struct{}, maxAttempts), peers: make(map[wire.NodeID]*reached)},
 		identity:  c.Identity,
 		signer:    c.Signer,
 		carriers:  make(map[*carrier]struct{}),
@@ -221,6 +229,9 @@ type Options struct {
 	// OnClose, if not nil, is called once when the carrier ends, in a goroutine
 	// of its own, unless Connect itself failed. Close waits for it.
 	OnClose func(error)
+
+	path Path        // how the connection was made, if not in the plain way,
+	want wire.NodeID // and with whom
 }
 
 // Connect makes a carrier of a connection that this end has dialled, and a
@@ -244,10 +255,18 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	from := asConn(conn)
+	if o.path != 0 {
+		from = &madeConn{Conn: from, path: o.path, want: o.want}
+	}
 	c, err := e.dialCarrier(ctx, from, kind, id)
 	if err != nil {
 		conn.Close()
 		return Peer{}, err
+	}
+	if kind == TCP && o.path == 0 {
+		e.mu.Lock()
+		c.acceptor = endpointOf(from)
+		e.mu.Unlock()
 	}
 	if o.More == nil && kind == TCP {
 		o.More = redial(from)
@@ -297,7 +316,7 @@ func (e *Endpoint) introduce(ctx context.Context, c *carrier, id *Identity, sign
 		s.raw.reset()
 		return Peer{}, err
 	}
-	s.peer.Direct = true
+	s.peer = c.known()
 	if o.Bulk {
 		_ = s.Close()
 		return s.peer, nil
@@ -310,12 +329,15 @@ func (e *Endpoint) introduce(ctx context.Context, c *carrier, id *Identity, sign
 // refusal by the node or a hub [ErrRefused].
 func (e *Endpoint) OpenStream(ctx context.Context, dst wire.NodeID, kind wire.StreamKind) (*Stream, error) {
 	switch kind {
-	case wire.StreamLink, wire.StreamJoin, wire.StreamAdmit, wire.StreamBulk:
+	case wire.StreamLink, wire.StreamJoin, wire.StreamAdmit, wire.StreamBulk, wire.StreamReach:
 		return nil, fmt.Errorf("open a stream: kind %d is the network's own", kind)
 	}
 	s, err := e.openTo(ctx, dst, kind)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dst.Short(), err)
+	}
+	if isBulk(kind) && !s.peer.Direct {
+		e.improve(dst, Options{Bulk: true})
 	}
 	return s, nil
 }

@@ -34,6 +34,7 @@ type Peer struct {
 	Role   wire.Role
 	Site   string
 	Direct bool // over a carrier to it, not through a hub
+	Path   Path // how that carrier was made
 }
 
 // Event is what an endpoint reports: [LinkUp], [LinkDown], [Received] or

@@ -124,6 +124,7 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 		_, err = e.startCarrier(conn, Local, false, localWindow, nil)
 		return err
 	}
+	origin := conn
 	conn, err := e.sortOut(conn, TCP)
 	if conn == nil {
 		return err
@@ -137,6 +138,9 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 	id, signer := e.self()
 	if id == nil {
 		return ErrNotAdmitted
+	}
+	if slices.Contains(protocols, alpnObserve) {
+		return e.serveObserve(conn, id)
 	}
 	if slices.Contains(protocols, alpnJoin) {
 		_ = conn.SetDeadline(time.Time{})
@@ -153,6 +157,9 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 		return err
 	}
 	p, err := id.verify(c.ConnectionState(), alpnCarrier)
+	if err == nil {
+		err = vouch(origin, &p)
+	}
 	if err != nil {
 		return err
 	}
@@ -173,6 +180,9 @@ func (e *Endpoint) dialCarrier(ctx context.Context, conn net.Conn, kind CarrierK
 		return nil, err
 	}
 	p, err := id.verify(c.ConnectionState(), alpnCarrier)
+	if err == nil {
+		err = vouch(conn, &p)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// Path tells how the carrier that a link or stream uses was made.
+type Path uint8
+
+const (
+	// PathRouted means no carrier of its own: it goes through hubs.
+	PathRouted Path = iota
+	// PathLocal is a carrier over a unix socket or an SSH channel.
+	PathLocal
+	// PathTCP is a connection that one end has dialled where the other listens.
+	PathTCP
+	// PathReverse is a connection that the other end has dialled because it
+	// was asked to.
+	PathReverse
+	// PathSimultaneous is a connection that both ends have dialled at once,
+	// through whatever stands before them.
+	PathSimultaneous
+)
+
+func (p Path) String() string {
+	switch p {
+	case PathRouted:
+		return "routed"
+	case PathLocal:
+		return "local"
+	case PathTCP:
+		return "tcp"
+	case PathReverse:
+		return "reverse"
+	case PathSimultaneous:
+		return "simultaneous"
+	}
+	return "invalid"
+}
+
+// Path returns how a stream to a node that is opened now would go; false when
+// there is no way.
+func (e *Endpoint) Path(id wire.NodeID) (Path, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w, ok := e.findLocked(id, wire.StreamLink)
+	if !ok || w.by.peer.ID != id {
+		return PathRouted, ok
+	}
+	return w.by.peer.Path, true
+}
+
+// RTT returns the smoothed round-trip time of the newest carrier to a node;
+// false when there is none, or none has been measured yet. It is measured when
+// the carrier is made and in its silences: with [Config].Keepalive between two
+// measurements at least.
+func (e *Endpoint) RTT(id wire.NodeID) (time.Duration, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.nodes[id]
+	if n == nil {
+		return 0, false
+	}
+	for i := range n.carriers {
+		if c := n.carriers[len(n.carriers)-1-i]; c.rtt > 0 {
+			return c.rtt, true
+		}
+	}
+	return 0, false
+}
+
+// measured takes in what a ping took, queues of both ends included: the
+// estimate goes down at once, and up slowly, as nobody can be nearer than is
+// measured.
+func (c *carrier) measured(rtt time.Duration) {
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	if c.rtt == 0 || rtt < c.rtt {
+		c.rtt = max(rtt, 1)
+		return
+	}
+	c.rtt += (rtt - c.rtt) / 8
+}
+
+// madeConn is a connection that two nodes have made on purpose: it is for one
+// of them, and did not come about in the plain way.
+type madeConn struct {
+	net.Conn
+	want wire.NodeID
+	path Path
+}
+
+// vouch completes who is at the other end of a connection, and refuses whoever
+// it is not for.
+func vouch(conn net.Conn, p *Peer) error {
+	p.Path = PathTCP
+	made, ok := conn.(*madeConn)
+	if !ok {
+		return nil
+	}
+	if p.ID != made.want {
+		return fmt.Errorf("%w: %s is there and not %s", ErrUntrusted, p.ID.Short(), made.want.Short())
+	}
+	p.Path = made.path
+	return nil
+}
