@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
@@ -263,5 +265,55 @@ func TestSweepLeavesOthers(t *testing.T) {
 	}
 	if gone(filepath.Join(precious, "slot-0"))() {
 		t.Error("the sweep removed what no yard has made")
+	}
+}
+
+// A guard that does not answer is given up within the time for a start, or
+// when the caller gives up; one that takes no order is replaced.
+func TestGuardStopped(t *testing.T) {
+	const limit = time.Second
+	y := openWith(t, worker.Config{Slots: 1, StartTimeout: limit})
+	run := func(args ...string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			p, err := y.Start(ctx, worker.Spec{ID: "w", Argv: append([]string{"/bin/true"}, args...)})
+			if err != nil {
+				return err
+			}
+			drain(p)
+			return p.Exit().Err
+		}
+	}
+	long := slices.Repeat([]string{strings.Repeat("x", 100<<10)}, 15) // more than a socket holds
+	for _, tt := range []struct {
+		name  string
+		start func(context.Context) error
+		give  time.Duration
+		want  string
+	}{
+		{name: "no answer", start: run(), give: time.Hour, want: "did not answer within 1s"},
+		{name: "caller gives up", start: run(), give: 10 * time.Millisecond, want: context.DeadlineExceeded.Error()},
+		{name: "no place for the order", start: run(long...), give: time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sb, err := y.Sandbox(0, "w")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sb.Remove()
+			stopped := y.GuardPIDs()[0]
+			syscall.Kill(stopped, syscall.SIGSTOP)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.give)
+			defer cancel()
+			err = tt.start(ctx)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("start = %.300v, want %q", err, tt.want)
+			}
+			if alive(stopped) {
+				t.Errorf("guard %d lives", stopped)
+			}
+		})
+	}
+	if err := run()(t.Context()); err != nil {
+		t.Errorf("next worker: %v", err)
 	}
 }
