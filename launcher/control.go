@@ -26,7 +26,7 @@ const (
 // controlRequest is what a client says.
 type controlRequest struct {
 	V      int    `json:"v"`
-	Do     string `json:"do,omitempty"`     // "status", "events", "cancel" or "redial"
+	Do     string `json:"do,omitempty"`     // "status", "overlay", "events", "cancel" or "redial"
 	Now    bool   `json:"now,omitempty"`    // cancel: do not wait for the workers
 	Output bool   `json:"output,omitempty"` // events: with output
 	// Answer and Refuse answer a question.
@@ -36,14 +36,15 @@ type controlRequest struct {
 
 // controlReply is one line of an answer. Events are lines of their own form.
 type controlReply struct {
-	V       int     `json:"v"`
-	Type    string  `json:"type"` // "status", "question", "skipped" or "done"
-	Status  *Status `json:"status,omitempty"`
-	Site    string  `json:"site,omitempty"`
-	Text    string  `json:"text,omitempty"`
-	Secret  bool    `json:"secret,omitempty"`
-	Skipped int64   `json:"skipped,omitempty"`
-	Error   string  `json:"error,omitempty"`
+	V       int      `json:"v"`
+	Type    string   `json:"type"` // "status", "overlay", "question", "skipped" or "done"
+	Status  *Status  `json:"status,omitempty"`
+	Overlay *Overlay `json:"overlay,omitempty"` // a part of it
+	Site    string   `json:"site,omitempty"`
+	Text    string   `json:"text,omitempty"`
+	Secret  bool     `json:"secret,omitempty"`
+	Skipped int64    `json:"skipped,omitempty"`
+	Error   string   `json:"error,omitempty"`
 }
 
 // AskFunc puts a question to the user; see [Options].
@@ -58,6 +59,8 @@ type Controls struct {
 	// Redial logs in to the detached sites again. Questions go to ask, which
 	// reaches the user who wanted it. It returns when all were tried.
 	Redial func(ctx context.Context, ask AskFunc) error
+	// Overlay returns the network as it is. It may be nil.
+	Overlay func(ctx context.Context) (Overlay, error)
 }
 
 // ControlServer answers on the control socket of a running run.
@@ -189,6 +192,8 @@ func (s *ControlServer) serve(conn net.Conn) {
 		case "status":
 			st := s.run.Journal.Status()
 			err = c.send(controlReply{Type: "status", Status: &st})
+		case "overlay":
+			err = s.tellOverlay(c)
 		case "events":
 			f, before, ferr := s.run.Journal.follow(q.Output)
 			if err = ferr; err == nil {

@@ -153,7 +153,7 @@ func (c *Control) talk(ctx context.Context, q controlRequest, reply func(control
 				return fmt.Errorf("run %s: %s", c.name, r.Error)
 			}
 			return nil
-		case "status", "question", "skipped":
+		case "status", "overlay", "question", "skipped":
 			if reply != nil {
 				if err := reply(r, say); err != nil {
 					return fail(err)

@@ -114,7 +114,7 @@ func (s *session) main(ctx context.Context, stop Stopper) Result {
 	for _, text := range s.opts.Warnings {
 		s.events.emit(Warned{Text: text})
 	}
-	control, err := ServeControl(s.run, Controls{Cancel: s.cancel, Redial: s.redial})
+	control, err := ServeControl(s.run, Controls{Cancel: s.cancel, Redial: s.redial, Overlay: s.overlay})
 	if err != nil {
 		s.events.emit(Warned{Text: err.Error()})
 	} else {

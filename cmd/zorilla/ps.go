@@ -19,8 +19,22 @@ func psCommand(stdout, stderr *os.File) *cli.Command {
 		Description: `A run is "running" while its launcher is, "dead" when its launcher ended without
 recording an end, and otherwise shown with its outcome. LEFT is the number of
 things that may still be at its sites; "zorilla gc" removes them. Runs that left
-nothing are forgotten after 30 days.`,
+nothing are forgotten after 30 days.
+
+With --overlay it shows the network of a run that goes on: its nodes, where they are
+in the space of round-trip times, and the links between them and how each was made.`,
+		UsageText: "[--overlay [--json] [RUN]]",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "overlay", DisableDefaultText: true, Usage: "show the network of the run that goes on, or of RUN"},
+			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "with --overlay: print it as one line of JSON"},
+		},
 		Action: func(c *cli.Context) error {
+			if c.Bool("overlay") {
+				return psOverlay(c, stdout)
+			}
+			if c.Bool("json") {
+				return usage(c.Command.HelpName, "--json goes with --overlay")
+			}
 			if err := noArguments(c); err != nil {
 				return err
 			}

@@ -24,6 +24,14 @@ func (n *Node) initGossip(now time.Duration) {
 	n.sampler = gossip.New(gossip.Config{Card: n.said, Sign: n.cfg.Sign, Verify: n.cfg.Verify, Reach: n.reach, Seed: n.cfg.Seed}, now)
 }
 
+// cardOf returns the card of a node in the view; nil when there is none.
+func (n *Node) cardOf(id wire.NodeID) *wire.Card {
+	if n.sampler == nil {
+		return nil
+	}
+	return n.sampler.Card(id)
+}
+
 // Prove replaces the node's proof of membership: a renewed one.
 func (n *Node) Prove(now time.Duration, proof []byte) {
 	n.cfg.Proof = proof

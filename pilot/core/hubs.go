@@ -31,7 +31,8 @@ type hubs struct {
 	adviseAt,
 	lookAt time.Duration
 	dialled map[wire.NodeID]time.Duration
-	pinged  time.Duration // when the latest pings were sent
+	pinged  time.Duration                // when the latest pings were sent
+	ways    map[[2]wire.NodeID]wire.Path // of a launcher: how hubs are linked, as the first one says
 }
 
 func (n *Node) initHubs(now time.Duration) {

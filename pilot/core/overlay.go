@@ -50,6 +50,7 @@ type link struct {
 	routed  bool          // through hubs
 	hubs    []wire.NodeID // of the peer, by its own word
 	advised bool
+	rtt     time.Duration // as the pings say; 0 is unknown
 	spent   bucket
 	blamed  uint8 // what it was blamed for, as bits
 }
@@ -192,8 +193,8 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.alive(now, l, m.Quiet)
 		n.send(id, &wire.Pong{Seq: m.Seq})
 	case *wire.Pong:
-		if n.graph != nil && !l.routed && m.Seq == n.pings && l.peer.Role != wire.RolePilot {
-			n.graph.Measured(now, id, now-n.pinged)
+		if m.Seq == n.pings && n.peers != nil {
+			n.pong(now, l)
 		}
 	case *wire.Leave:
 		n.down(now, id, id, m.Reason)
@@ -315,6 +316,18 @@ func (n *Node) ping(now time.Duration) {
 				l.silent = true
 			}
 		}
+	}
+}
+
+// pong takes the answer to the latest ping, which is a measurement.
+func (n *Node) pong(now time.Duration, l *link) {
+	rtt := min(now-n.pinged, wire.MaxRTT*time.Millisecond)
+	if l.rtt == 0 {
+		l.rtt = rtt
+	}
+	l.rtt = (7*l.rtt + rtt) / 8
+	if n.graph != nil && !l.routed && l.peer.Role != wire.RolePilot {
+		n.graph.Measured(now, l.peer.ID, rtt)
 	}
 }
 

@@ -157,7 +157,7 @@ func (n *Node) flushNews() {
 			case x.down:
 				m.Down = append(m.Down, x.peer.ID)
 			case up && n.mine(x.peer.ID):
-				m.Up = append(m.Up, x.peer)
+				m.Up = append(m.Up, n.withRTT(x.peer))
 			}
 			if len(m.Up) == wire.MaxPeers || len(m.Down) == wire.MaxPeers {
 				n.send(l.peer.ID, m)
@@ -192,6 +192,9 @@ func (n *Node) mine(id wire.NodeID) bool {
 // them all.
 func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID) {
 	for _, p := range up {
+		if n.cfg.Role == wire.RoleLauncher && p.Role != wire.RolePilot {
+			n.noteWay(from, p)
+		}
 		if l := n.links[p.ID]; n.cfg.Role == wire.RoleLauncher && (l == nil || l.peer.Role == wire.RolePilot) {
 			n.up(p, from, from)
 			n.found(wire.Address{ID: p.ID, Hubs: []wire.NodeID{from}})
@@ -209,9 +212,21 @@ func (n *Node) reached(l *link) []wire.Peer {
 	if l.peer.Role != wire.RoleLauncher || n.cfg.Role != wire.RoleHub {
 		return nil
 	}
-	return slices.DeleteFunc(n.Peers(), func(p wire.Peer) bool {
+	list := slices.DeleteFunc(n.Peers(), func(p wire.Peer) bool {
 		return p.ID == l.peer.ID || p.Role == wire.RoleLauncher || !n.mine(p.ID)
 	})
+	for i := range list {
+		list[i] = n.withRTT(list[i])
+	}
+	return list
+}
+
+// withRTT says how far a neighbour is.
+func (n *Node) withRTT(p wire.Peer) wire.Peer {
+	if l := n.links[p.ID]; l != nil {
+		p.RTT = uint32(l.rtt.Microseconds())
+	}
+	return p
 }
 
 func (n *Node) sendPeers(l *link, list []wire.Peer) {
