@@ -40,6 +40,7 @@ const (
 	healEvery = 2 * time.Second        // to get a point back
 	hubEvery  = 2 * time.Second        // between beats of a hub to a pilot
 	askEvery  = time.Second            // between questions to a suspect
+	urgently  = 3                      // beats in a row after a long silence of our own
 	fine      = 100 * time.Millisecond // between looks while there are suspects
 	gapFades  = 16                     // a subject's longest silence fades by its age divided by this
 	hearsay   = time.Minute            // that other pilots' words keep a pilot alive
@@ -134,6 +135,7 @@ type Detector struct {
 	due  time.Duration // the caller's, when Tick is wanted
 
 	scanAt   time.Duration
+	urgent   int // beats to send in a row, since nobody has heard of this node for long
 	health   int
 	healedAt time.Duration // when health was last changed
 	inc      uint32
@@ -221,6 +223,7 @@ func (d *Detector) enter(now time.Duration) {
 		}
 		if late > ill {
 			d.worsen(1)
+			d.urgent, d.scanAt = urgently, d.time
 		}
 	} else {
 		d.time += now - d.last

@@ -174,6 +174,10 @@ func (d *Detector) scan() {
 	d.expire()
 	d.judge()
 	d.answerInquiries()
+	if d.urgent > 0 {
+		d.urgent--
+		d.scanAt = d.time + min(fine, d.cfg.Period)
+	}
 	if suspects > 0 && d.cfg.Role != wire.RolePilot || len(d.probes) > 0 {
 		d.scanAt = d.time + min(fine, d.cfg.Period)
 	}
@@ -181,7 +185,7 @@ func (d *Detector) scan() {
 
 // greet sends a member the beat that is due.
 func (d *Detector) greet(m *member, beat *wire.Beat) {
-	if d.time < m.beatAt {
+	if d.time < m.beatAt && (d.urgent == 0 || m.Role == wire.RolePilot) {
 		return
 	}
 	every := d.cfg.Period
@@ -194,8 +198,7 @@ func (d *Detector) greet(m *member, beat *wire.Beat) {
 	case m.Role == wire.RoleHub && d.cfg.Role == wire.RoleHub && !m.unheard && m.suspect == nil:
 		d.send(m.ID, &wire.Beat{Incarnation: d.inc, Health: uint8(d.health), Ask: d.ask()})
 	}
-	m.beatAt += every
-	if m.beatAt <= d.time {
+	if m.beatAt += every; m.beatAt <= d.time || m.beatAt > d.time+every {
 		m.beatAt = d.time + every
 	}
 }

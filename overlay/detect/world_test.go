@@ -21,7 +21,8 @@ type world struct {
 	byID    map[wire.NodeID]*node
 	hubs    []*node
 	loss    float64
-	starve  bool // all nodes but the launcher pause from time to time
+	apart   func(*node) bool // one part of a network in two; nil: it is whole
+	starve  bool             // all nodes but the launcher pause from time to time
 	sent    map[wire.Kind]int
 	bytes   int
 	encoded int
@@ -257,10 +258,11 @@ func (w *world) send(from *node, s detect.Send) {
 // hop brings a message to the next node of its way; one that is paused passes
 // it on later.
 func (w *world) hop(origin, from *node, way []*node, linked bool, m wire.Message) {
-	if len(way) == 0 || w.k.Chance(w.loss) {
+	if len(way) == 0 || w.k.Chance(w.loss) || w.apart != nil && w.apart(from) != w.apart(way[0]) {
 		return
 	}
 	next := way[0]
+	w.k.Trace(uint64(from.n), uint64(next.n), uint64(m.Kind()))
 	l := from.lanes[next.member.ID]
 	if l == nil {
 		l = new(sim.Lane)
@@ -318,7 +320,8 @@ func (w *world) pause(n *node, run time.Duration) {
 		}
 		n.timer = 0
 		n.arm()
-		w.k.After(w.k.Between(0, 2*run), func() { w.pause(n, run) })
+		// Long enough to act; else it would be one pause, longer than 8 seconds.
+		w.k.After(w.k.Between(200*time.Millisecond, 2*run), func() { w.pause(n, run) })
 	})
 }
 
