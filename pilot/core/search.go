@@ -26,22 +26,25 @@ const (
 
 // advertise brings an advert of this node's own to where its search says.
 func (n *Node) advertise(now time.Duration, p *primary, ad *wire.Advert) {
-	if n.cfg.Role == wire.RolePilot {
-		ad.Hubs = n.at.Hubs
-	}
+	ad.Hubs = n.at.Hubs
 	if p.floodAt == 0 {
 		p.floodAt = now + ad.Lease/4
 	}
 	p.Locate(n.tab.known.Place)
-	n.board.Post(now, ad)
-	n.tab.seen.First(now, flood.QueryOf(ad))
 	hub := n.freeHub()
 	step := p.search.Next(now, int(ad.Open), flood.View{Tables: &n.tab.known, Blind: n.cfg.Blind, Needs: &ad.Needs,
-		There: p.Places(), From: n.standing(hub), Asks: n.cfg.Role == wire.RolePilot && hub != nil})
+		There: p.Places(), From: n.standing(hub), Asks: !n.relaying() && hub != nil})
 	for _, id := range step.Liars {
 		n.fx.Events = append(n.fx.Events, Misbehaved{n.describe(id), "it says to have free slots that are not to be had"})
 	}
 	p.lookAt = step.Until
+	if p.search.Open() {
+		n.board.Post(now, ad)
+	} else {
+		closed := *ad
+		closed.Open = 0 // whoever comes is not asked
+		n.board.Post(now, &closed)
+	}
 	switch {
 	case step.Find:
 		n.tab.question++
@@ -69,7 +72,7 @@ func (n *Node) advertise(now time.Duration, p *primary, ad *wire.Advert) {
 // standing is this node's own place.
 func (n *Node) standing(hub *link) flood.Place {
 	at := flood.Place{Hub: n.cfg.ID, Site: n.cfg.Site}
-	if hub != nil && n.cfg.Role == wire.RolePilot {
+	if hub != nil && !n.relaying() {
 		at = n.tab.known.Place(hub.peer.ID, hub.peer.Site)
 	}
 	if c, ok := n.Place(); ok && at.Coordinate == nil {
@@ -91,7 +94,7 @@ func (n *Node) advert(now time.Duration, from wire.NodeID, ad *wire.Advert) {
 	l := n.links[from]
 	switch {
 	case l == nil:
-	case l.peer.Role == wire.RolePilot && ad.Primary != from:
+	case !n.relays(l) && ad.Primary != from:
 		n.blame(l, blameAuthor, "it advertises in another node's name")
 	case !n.author(now, ad.Primary):
 		n.blame(l, blameAdverts, "too many adverts of "+ad.Primary.Short()+" come over it")
@@ -140,7 +143,7 @@ func (n *Node) direct(now time.Duration, from wire.NodeID, ad *wire.Advert) {
 			continue
 		}
 		next, ok := n.toward(a.Node)
-		if !ok || next == from || ad.Hops == 0 || n.cfg.Role == wire.RolePilot && from != n.cfg.ID {
+		if !ok || next == from || ad.Hops == 0 || !n.relaying() && from != n.cfg.ID {
 			continue
 		}
 		i := slices.IndexFunc(parts, func(p part) bool { return p.next == next })
@@ -162,7 +165,7 @@ func (n *Node) toward(hub wire.NodeID) (wire.NodeID, bool) {
 	if n.links[hub] != nil {
 		return hub, true
 	}
-	if n.cfg.Role == wire.RolePilot {
+	if !n.relaying() {
 		if l := n.freeHub(); l != nil {
 			return l.peer.ID, true
 		}
@@ -199,10 +202,11 @@ func (n *Node) askedHere(now time.Duration, from wire.NodeID, ad *wire.Advert, w
 			n.life = now
 		}
 	}
-	if n.cfg.Role == wire.RolePilot {
+	if n.relaying() {
+		workers -= uint32(n.askPilots(now, ad, int(workers)))
+	}
+	if workers > 0 {
 		n.claimAsked(now, ad, int(workers))
-	} else {
-		n.askPilots(now, ad, int(workers))
 	}
 }
 
@@ -216,8 +220,9 @@ func (n *Node) relayDown(ad *wire.Advert) {
 }
 
 // askPilots asks the pilots here that have the most slots, so that few have to
-// be asked.
-func (n *Node) askPilots(now time.Duration, ad *wire.Advert, workers int) {
+// be asked. It returns for how many workers.
+func (n *Node) askPilots(now time.Duration, ad *wire.Advert, workers int) int {
+	all := workers
 	type candidate struct {
 		*seat
 		fit, per int
@@ -245,6 +250,7 @@ func (n *Node) askPilots(now time.Duration, ad *wire.Advert, workers int) {
 		n.send(c.id, &one)
 	}
 	n.lookSoon(now)
+	return all - workers
 }
 
 // claimAsked claims for a job that asks this pilot.
@@ -270,7 +276,7 @@ func (n *Node) claimAsked(now time.Duration, ad *wire.Advert, workers int) {
 // takeFind answers a pilot that asks where slots are: with the tables of hubs that
 // have some, and when they are not enough with all others, nearest first.
 func (n *Node) takeFind(now time.Duration, from wire.NodeID, m *wire.Find) {
-	if n.cfg.Role == wire.RolePilot || n.links[from] == nil {
+	if !n.relaying() || n.links[from] == nil {
 		return
 	}
 	places := n.tab.known.Places(now, &m.Needs)

@@ -67,7 +67,7 @@ type neighbour struct {
 // countFree notes that the number of free slots has changed, or the hub that is to know.
 func (n *Node) countFree(now time.Duration) {
 	t := &n.tab
-	if n.slots == nil || n.cfg.Role != wire.RolePilot || t.freeAt != 0 && t.freeAt <= now+freePause {
+	if n.slots == nil || n.relaying() || t.freeAt != 0 && t.freeAt <= now+freePause {
 		return
 	}
 	l := n.freeHub()
@@ -111,7 +111,7 @@ func (n *Node) tellFree(now time.Duration) {
 // takeFree takes a pilot's word on its slots.
 func (n *Node) takeFree(now time.Duration, from wire.NodeID, m *wire.Free) {
 	l := n.links[from]
-	if l == nil || l.peer.Role != wire.RolePilot || n.cfg.Role == wire.RolePilot {
+	if l == nil || l.peer.Role != wire.RolePilot || !n.relaying() {
 		return
 	}
 	t := &n.tab
@@ -167,23 +167,29 @@ func (n *Node) sumUp(now time.Duration) *wire.Table {
 	t := &n.tab
 	t.seats = slices.DeleteFunc(t.seats, func(s *seat) bool { return n.links[s.id] == nil })
 	sum := &wire.Table{Hub: n.cfg.ID, Site: n.cfg.Site, Pilots: uint32(len(t.seats))}
+	add := func(o wire.Offer, platform string, free int) {
+		o = flood.Alike(o)
+		i := slices.IndexFunc(sum.Classes, func(c wire.Class) bool { return c.Offer == o && c.Platform == platform })
+		if i < 0 && len(sum.Classes) < maxKinds {
+			i = len(sum.Classes)
+			sum.Classes = append(sum.Classes, wire.Class{Offer: o, Platform: platform})
+		}
+		if i >= 0 {
+			sum.Classes[i].Pilots++
+			sum.Classes[i].Slots += uint32(free)
+		}
+	}
 	for _, s := range t.seats {
 		l := n.links[s.id]
-		free := n.unasked(now, s, l)
-		if free == 0 {
-			continue
+		if free := n.unasked(now, s, l); free > 0 {
+			add(l.peer.Offer, l.peer.Platform, free)
 		}
-		offer := flood.Alike(l.peer.Offer)
-		i := slices.IndexFunc(sum.Classes, func(c wire.Class) bool { return c.Offer == offer && c.Platform == l.peer.Platform })
-		if i < 0 {
-			if len(sum.Classes) >= maxKinds {
-				continue
-			}
-			i = len(sum.Classes)
-			sum.Classes = append(sum.Classes, wire.Class{Offer: offer, Platform: l.peer.Platform})
+	}
+	if n.slots != nil {
+		sum.Pilots++
+		if free := n.freeSlots(); free > 0 {
+			add(n.cfg.Offer, n.cfg.Platform, free)
 		}
-		sum.Classes[i].Pilots++
-		sum.Classes[i].Slots += uint32(free)
 	}
 	slices.SortStableFunc(sum.Classes, func(a, b wire.Class) int { return cmp.Compare(b.Slots, a.Slots) })
 	sum.Classes = sum.Classes[:min(len(sum.Classes), wire.MaxClasses)]
@@ -201,7 +207,7 @@ func sameTable(a, b *wire.Table) bool {
 // tickTables lets time pass for the tables.
 func (n *Node) tickTables(now time.Duration) {
 	t := &n.tab
-	if n.cfg.Role == wire.RolePilot {
+	if !n.relaying() {
 		if t.freeAt != 0 && now >= t.freeAt {
 			n.tellFree(now)
 		}
@@ -211,7 +217,7 @@ func (n *Node) tickTables(now time.Duration) {
 		return
 	}
 	t.lookedAt, t.lookAt = now, now+tableLook
-	if n.cfg.Role == wire.RoleHub || len(t.seats) > 0 || t.own != nil {
+	if n.cfg.Role == wire.RoleHub || len(t.seats) > 0 || n.slots != nil || t.own != nil {
 		if sum := n.sumUp(now); !sameTable(t.own, sum) || now >= t.toldAt+flood.TableEvery {
 			sum.Seq = 1
 			if old := t.known.Get(n.cfg.ID); old != nil {
@@ -234,7 +240,7 @@ func (n *Node) tellTables(now time.Duration) {
 		t.synced = make(map[wire.NodeID]*neighbour)
 	}
 	for _, l := range n.order {
-		if l.peer.Role == wire.RolePilot || l.routed || !l.met {
+		if !n.relays(l) || l.routed || !l.met {
 			continue
 		}
 		var hubs []wire.NodeID
@@ -244,7 +250,7 @@ func (n *Node) tellTables(now time.Duration) {
 		} else {
 			hubs = make([]wire.NodeID, 0, len(t.rumours))
 			for _, r := range t.rumours {
-				if r.from != l.peer.ID {
+				if r.from != l.peer.ID && !n.linked(r.from, l.peer.ID) {
 					hubs = append(hubs, r.hub)
 				}
 			}
@@ -264,6 +270,13 @@ func (n *Node) tellTables(now time.Duration) {
 	}
 }
 
+// linked reports whether two hubs say to have a link, so that one tells the
+// other what it has told this node.
+func (n *Node) linked(a, b wire.NodeID) bool {
+	list, _ := n.graph.Links(a)
+	return slices.ContainsFunc(list, func(h wire.HubLink) bool { return h.ID == b })
+}
+
 func (t *tables) neighbour(now time.Duration, l *link) *neighbour {
 	s := t.synced[l.peer.ID]
 	if s == nil {
@@ -279,7 +292,7 @@ func (t *tables) neighbour(now time.Duration, l *link) *neighbour {
 // takeTables takes another hub's news of who has free slots.
 func (n *Node) takeTables(now time.Duration, from wire.NodeID, m *wire.Tables) {
 	l := n.links[from]
-	if l == nil || l.peer.Role == wire.RolePilot || n.cfg.Role == wire.RolePilot {
+	if l == nil || !n.relays(l) || !n.relaying() {
 		return
 	}
 	t := &n.tab
@@ -306,7 +319,7 @@ func (n *Node) takeTables(now time.Duration, from wire.NodeID, m *wire.Tables) {
 // nextTables returns when tickTables is wanted.
 func (n *Node) nextTables(now time.Duration) time.Duration {
 	next := n.tab.lookAt
-	if n.cfg.Role == wire.RolePilot {
+	if !n.relaying() {
 		next = n.tab.freeAt
 		if next == 0 {
 			return now + time.Hour
