@@ -3,12 +3,12 @@
 # remove (may be empty), tenths of a second to wait for agents to leave.
 base=$1 dir=$1/$2 binary=$3 patience=$4
 
-# agents prints the processes of agents of this session that still live: each
-# wrote its id and start time into the session's directory.
+# agents prints the processes of agents of this session that still live here: each
+# wrote its id and start time into the session's directory, which hosts may share.
 agents() {
 	for f in "$dir"/agent-*; do
 		[ -f "$f" ] || continue
-		pid=${f##*/agent-}
+		pid=${f##*-}
 		[ -r "/proc/$pid/stat" ] || { [ ! -d /proc/1 ] && kill -0 "$pid" 2>/dev/null && echo "$pid"; continue; }
 		read -r started <"$f" 2>/dev/null
 		stat=$(cat "/proc/$pid/stat" 2>/dev/null)

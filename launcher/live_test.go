@@ -232,7 +232,7 @@ func (b *bench) host(name string) *testbed.Host {
 func (b *bench) agents(h *testbed.Host, session, role string) []string {
 	b.t.Helper()
 	return strings.Fields(b.exec(h, "sh", "-c",
-		`cd /tmp/zorilla-*/s-$1 && for f in $(grep -l "agent starts.*role=$2" log-*); do [ -d /proc/${f#log-} ] && echo ${f#log-}; done; :`,
+		`cd /tmp/zorilla-*/s-$1 && for f in $(grep -l "agent starts.*role=$2" log-*); do [ -d /proc/${f##*-} ] && echo ${f##*-}; done; :`,
 		"agents", session, role))
 }
 

@@ -38,17 +38,23 @@ func BaseName(uid int) string { return fmt.Sprintf("zorilla-%d", uid) }
 // SessionDirName is the name of a session's directory below a base directory.
 func SessionDirName(s wire.SessionID) string { return sessionPrefix + string(s) }
 
-// A sessionDir is a session's directory on one host, shared by its agents there.
+// A sessionDir is a session's directory, shared by its agents on one host, or on
+// several when the scratch directory is.
 type sessionDir struct {
 	base string
 	path string
+	me   string // tells what is this process's from what is others', on whatever host
 	lock *os.File
 }
 
 // enterSession makes the session's directory if it is not there, and holds it
 // until leave.
 func enterSession(base string, session wire.SessionID) (*sessionDir, error) {
-	d := &sessionDir{base: base, path: filepath.Join(base, SessionDirName(session))}
+	d := &sessionDir{
+		base: base,
+		path: filepath.Join(base, SessionDirName(session)),
+		me:   fmt.Sprintf("%s-%d", strings.ToLower(rand.Text()[:8]), os.Getpid()),
+	}
 	if _, err := os.Stat(filepath.Dir(base)); err != nil {
 		return nil, fmt.Errorf("session directory: %w", err)
 	}
@@ -93,11 +99,14 @@ func (d *sessionDir) tryLock() (*os.File, error) {
 	return f, nil
 }
 
+// own is the path of something in the directory that is this process's alone.
+func (d *sessionDir) own(what string) string { return filepath.Join(d.path, what+"-"+d.me) }
+
 // sign writes down which process is an agent of this session, for clean-up
-// scripts: a file named after the process that holds its start time, as the
-// system counts it.
+// scripts: a file whose name ends with the process id holds its start time, as
+// the system counts it, which also tells it from a process of another host.
 func (d *sessionDir) sign() (path string, err error) {
-	path = filepath.Join(d.path, fmt.Sprintf("agent-%d", os.Getpid()))
+	path = d.own("agent")
 	return path, os.WriteFile(path, []byte(startTime()+"\n"), 0o600)
 }
 

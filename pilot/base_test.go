@@ -70,6 +70,11 @@ func TestLastOneOutRemovesAll(t *testing.T) {
 	if text, err := os.ReadFile(mark); err != nil || startTime() != strings.TrimSpace(string(text)) {
 		t.Errorf("the mark says %q, %v; want %q", text, err, startTime())
 	}
+	if other, err := second.sign(); err != nil || other == mark { // as if on another host with the same process ids
+		t.Errorf("two agents sign with %q and %q, %v", mark, other, err)
+	} else if err := os.Remove(other); err != nil {
+		t.Error(err)
+	}
 	touch(t, filepath.Join(first.path, "what others left"))
 	leave(t, first)
 	if len(names(t, second.path)) != 3 {

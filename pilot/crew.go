@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -36,10 +33,10 @@ type crew struct {
 	running  sync.WaitGroup
 }
 
-// newCrew makes the directories of a pilot's workers below dir.
-func newCrew(a *Agent, dir string, guard []string, offer wire.Offer, log *slog.Logger) (*crew, error) {
+// newCrew makes the directories of a pilot's workers in the session's.
+func newCrew(a *Agent, dir *sessionDir, guard []string, offer wire.Offer, log *slog.Logger) (*crew, error) {
 	yard, err := worker.Open(worker.Config{
-		Root:   filepath.Join(dir, "workers-"+strconv.Itoa(os.Getpid())),
+		Root:   dir.own("workers"),
 		Guard:  guard,
 		Slots:  int(offer.Slots),
 		Logger: log,
@@ -47,7 +44,7 @@ func newCrew(a *Agent, dir string, guard []string, offer wire.Offer, log *slog.L
 	if err != nil {
 		return nil, fmt.Errorf("workers' directory: %w", err)
 	}
-	store, err := staging.OpenStore(filepath.Join(dir, "files-"+strconv.Itoa(os.Getpid())), 0)
+	store, err := staging.OpenStore(dir.own("files"), 0)
 	if err != nil {
 		yard.Close()
 		return nil, fmt.Errorf("files' directory: %w", err)
@@ -58,7 +55,7 @@ func newCrew(a *Agent, dir string, guard []string, offer wire.Offer, log *slog.L
 	return &crew{
 		agent:    a,
 		log:      log,
-		dir:      dir,
+		dir:      dir.path,
 		memory:   offer.Memory / int64(max(offer.Slots, 1)),
 		yard:     yard,
 		files:    shelf{store: store, library: &a.library, open: open, log: log},

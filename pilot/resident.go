@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 
@@ -66,7 +65,7 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 		return err
 	}
 	defer os.Remove(mark)
-	file, err := openLog(filepath.Join(dir.path, "log-"+strconv.Itoa(os.Getpid())))
+	file, err := openLog(dir.own("log"))
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
@@ -162,7 +161,7 @@ func (r *resident) live(ctx context.Context) error {
 		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list, identity.Now()) }
 	} else {
 		guard := []string{r.self, "guard"}
-		if r.agent.crew, err = newCrew(r.agent, r.dir.path, guard, node.Offer, r.log); err != nil {
+		if r.agent.crew, err = newCrew(r.agent, r.dir, guard, node.Offer, r.log); err != nil {
 			return err
 		}
 		defer r.agent.crew.close()
