@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
@@ -38,7 +39,7 @@ func (id NodeID) Short() string { return hex.EncodeToString(id[:4]) }
 func (id NodeID) IsZero() bool { return id == NodeID{} }
 
 // Compare orders identities.
-func (id NodeID) Compare(other NodeID) int { return strings.Compare(string(id[:]), string(other[:])) }
+func (id NodeID) Compare(other NodeID) int { return bytes.Compare(id[:], other[:]) }
 
 // JobID identifies a job within the world: 16 random bytes.
 type JobID [16]byte
