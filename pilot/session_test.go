@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newLoggedWorld(t, nil)
+}
+
+// newLoggedWorld is newWorld with a log of the primary's, or nil.
+func newLoggedWorld(t *testing.T, log *slog.Logger) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, socket: filepath.Join(dir, "sock"), base: filepath.Join(dir, "base"),
 		events: make(chan core.Event, 1000), sink: make(map[wire.JobID]*staging.Sink)}
@@ -63,7 +70,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.signer = w.authority.Signer(identity, nil)
-	w.agent = NewAgent(w, nil)
+	w.agent = NewAgent(w, log)
 	cfg := transport.Config{Identity: identity, Signer: w.signer, Handlers: w.agent.Handlers()}
 	cfg.Handlers[wire.StreamOutput] = w.output
 	if w.ep, err = transport.New(cfg); err != nil {

@@ -133,18 +133,11 @@ func (h *Host) Exec(ctx context.Context, argv ...string) ([]byte, error) {
 // ExecAs is [Host.Exec] as another user, in that user's home directory. It is
 // no login: sshd has no part in it.
 func (h *Host) ExecAs(ctx context.Context, user string, argv ...string) ([]byte, error) {
-	a, ok := accountOf(user)
-	if !ok {
-		return nil, fmt.Errorf("exec on %s: no user %q", h.Name, user)
-	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "/usr/bin/env", append([]string{"--"}, argv...)...)
-	cmd.Env = environment(a.name, a.home)
-	cmd.Dir = a.home
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: a.uid, Gid: a.uid}}
-	if err := h.inside(cmd.Start); err != nil {
+	if err := h.Start(user, cmd); err != nil {
 		return nil, err
 	}
 	if err := cmd.Wait(); err != nil {
@@ -152,6 +145,25 @@ func (h *Host) ExecAs(ctx context.Context, user string, argv ...string) ([]byte,
 			strings.Join(argv, " "), h.Name, user, err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return stdout.Bytes(), nil
+}
+
+// Start starts a command on the host as a user, in that user's home directory
+// and environment. Path is the host's. The caller waits for it; what still runs
+// when the host ends is killed.
+func (h *Host) Start(user string, cmd *exec.Cmd) error {
+	a, ok := accountOf(user)
+	if !ok {
+		return fmt.Errorf("start %s on %s: no user %q", cmd.Path, h.Name, user)
+	}
+	cmd.Env = environment(a.name, a.home)
+	cmd.Dir = a.home
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: a.uid, Gid: a.uid}}
+	return h.inside(cmd.Start)
+}
+
+// WriteFile writes a file of the host as root.
+func (h *Host) WriteFile(name string, data []byte, mode os.FileMode) error {
+	return h.inside(func() error { return os.WriteFile(name, data, mode) })
 }
 
 // InNetwork runs fn on a thread that is in the host's network, and returns what

@@ -86,6 +86,7 @@ func (p Place) rules() string {
 		line("meta l4proto udp drop")
 	}
 	line("ct state established,related accept")
+	line("iifname br0 oifname br1 drop") // a head has a way of its own to the inner hosts, or none
 	line("iifname != %s accept", wanDevice)
 	switch p.Inbound {
 	case OnlySSH:
@@ -96,13 +97,13 @@ func (p Place) rules() string {
 	}
 	line("}\n}")
 	if p.Way == Masquerade || p.Way == RandomPorts {
-		how := "masquerade"
+		how := ""
 		if p.Way == RandomPorts {
-			how = "masquerade fully-random"
+			how = " fully-random"
 		}
 		line("table ip nat {")
 		line("chain postrouting {\ntype nat hook postrouting priority srcnat;")
-		line("oifname %s ip saddr %s %s", wanDevice, lan, how)
+		line("oifname != br1 ip saddr %s snat to %s%s", lan, publicAddr(p.number, outerNumber), how)
 		line("}\n}")
 	}
 	return b.String()

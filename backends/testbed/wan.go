@@ -17,13 +17,16 @@ import (
 // Place is what a site of a [WAN] is to be. The zero value, given a name, is
 // one head that can be logged in to and nothing else.
 type Place struct {
-	// Name is the site's name and its head's: at most eight lower-case letters.
+	// Name is the site's name and its head's: at most twelve lower-case letters.
 	// Inner hosts have it with a number after it, from 1.
 	Name string
 	// Inner is how many hosts there are behind the head, at most 64.
 	Inner int
 	// Way is how these get out.
 	Way Way
+	// HeadOutside keeps the head out of the inner hosts' network: these reach it
+	// at its public address, by the way they have out, and it does not reach them.
+	HeadOutside bool
 	// Inbound is what gets in.
 	Inbound Inbound
 	// NoUDP makes the border pass on no UDP.
@@ -38,7 +41,7 @@ type Place struct {
 const (
 	maxInner  = 64
 	maxPlaces = 200
-	maxName   = 8
+	maxName   = 12
 )
 
 // WAN is a running [Net] of sites that are apart from each other. A site has a
@@ -187,6 +190,8 @@ func (w *WAN) layOut(places []Place) error {
 			return fmt.Errorf("site name %q: want up to %d lower-case letters", p.Name, maxName)
 		case slices.Contains(names, p.Name):
 			return fmt.Errorf("two sites are called %s", p.Name)
+		case p.HeadOutside && p.Way == NoWay:
+			return fmt.Errorf("site %s: its inner hosts reach nothing, not even the head", p.Name)
 		case p.Inner < 0 || p.Inner > maxInner:
 			return fmt.Errorf("site %s: %d inner hosts, want 0 to %d", p.Name, p.Inner, maxInner)
 		}
@@ -195,7 +200,7 @@ func (w *WAN) layOut(places []Place) error {
 		s.Head = &Host{Name: p.Name, User: "alice", ended: make(chan struct{}), gateway: publicAddr(p.number, borderNumber),
 			Addr: publicAddr(p.number, headNumber).String()}
 		s.Head.ports = []port{p.public(p.Name, "eth0", headNumber)}
-		if p.Way != Routed {
+		if p.Way != Routed && !p.HeadOutside {
 			s.Head.InnerAddr = privateAddr(headNumber).String()
 			s.Head.ports = append(s.Head.ports, private(p.Name, "eth1", headNumber))
 		}

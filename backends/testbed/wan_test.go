@@ -254,7 +254,7 @@ func TestWANBorders(t *testing.T) {
 		testbed.Place{Name: "other", Inbound: testbed.Anything},
 		place("sealed", testbed.NoWay), place("nat", testbed.Masquerade), place("nattwo", testbed.Masquerade),
 		place("random", testbed.RandomPorts), place("routed", testbed.Routed),
-		testbed.Place{Name: "strict", Inner: 1, Way: testbed.Masquerade, Inbound: testbed.Nothing, NoUDP: true},
+		testbed.Place{Name: "strict", Inner: 1, Way: testbed.Masquerade, Inbound: testbed.Nothing, NoUDP: true, HeadOutside: true},
 	)
 	for _, s := range w.Sites {
 		w.SetRTT(w.Home, s, 10*time.Millisecond)
@@ -288,7 +288,8 @@ func TestWANBorders(t *testing.T) {
 			}
 			for _, h := range s.Inner {
 				want(open.Head, h, h.Addr+":7000", false)
-				want(s.Head, h, h.Addr+":7000", true)
+				want(s.Head, h, h.Addr+":7000", s != strict)
+				want(h, s.Head, s.Head.Addr+":7000", s != sealed)
 				if s.Head.InnerAddr != "" {
 					want(h, s.Head, s.Head.InnerAddr+":7000", true)
 				}
@@ -312,6 +313,9 @@ func TestWANBorders(t *testing.T) {
 	})
 
 	t.Run("mapping", func(t *testing.T) {
+		if seen := seenAs(t, strict.Inner[0], 5000, strict.Head.Addr+":7000"); seen.String() != strict.Outer+":5000" {
+			t.Errorf("%s is seen as %s by its own head, which is outside", strict.Name, seen)
+		}
 		for _, s := range []*testbed.Site{nat, random} {
 			const port = 5000
 			a, b := seenAs(t, s.Inner[0], port, open.Head.Addr+":7000"), seenAs(t, s.Inner[0], port, other.Head.Addr+":7000")
@@ -434,9 +438,10 @@ func TestWANRefused(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	for want, places := range map[string][]testbed.Place{
-		"want up to 8 lower-case letters": {{Name: "East"}},
-		"two sites are called home":       {{Name: "home"}},
-		"65 inner hosts":                  {{Name: "east", Inner: 65}},
+		"want up to 12 lower-case letters": {{Name: "East"}},
+		"two sites are called home":        {{Name: "home"}},
+		"not even the head":                {{Name: "east", Inner: 1, HeadOutside: true}},
+		"65 inner hosts":                   {{Name: "east", Inner: 65}},
 	} {
 		w, err := testbed.StartWAN(t.Context(), places)
 		if err == nil {
