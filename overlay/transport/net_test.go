@@ -258,11 +258,13 @@ func newNetwork(t testing.TB, launcher, hub transport.Config, onConn func(net.Co
 	hub.Join = &transport.JoinRequest{Pin: w.authority.Pin(), Token: "hub", Secret: secret, WantSigner: true}
 	w.hub = start(t, hub)
 	w.dialLocal, w.dialTCP = listen(t, w.hub, transport.Local), listen(t, w.hub, transport.TCP)
-	conn := w.dialLocal()
+	conn, o := w.dialLocal(), transport.Options{Admit: true}
 	if onConn != nil {
 		conn = onConn(conn)
+	} else {
+		o.More = func(context.Context) (io.ReadWriteCloser, error) { return w.dialLocal(), nil }
 	}
-	p := connect(t, w.launcher, conn, transport.Local, transport.Options{Admit: true})
+	p := connect(t, w.launcher, conn, transport.Local, o)
 	if p.Role != wire.RoleHub || p.Site != "das5" || !p.Direct {
 		t.Fatalf("launcher connected to %+v, want the hub of das5", p)
 	}
