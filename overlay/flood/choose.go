@@ -9,12 +9,12 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// Limits of Choose, which bound its time: a few milliseconds for 64 among
+// Limits of Choose, which bound its time: some ten milliseconds for 64 among
 // thousands of places.
 const (
 	maxCentres = 512 // places around which a set is tried
 	maxStarts  = 8   // of them are improved
-	maxNearby  = 192 // places to which an improvement may turn
+	maxNearby  = 128 // places to which an improvement may turn
 	maxSwaps   = 256 // improvements of one start
 )
 
@@ -75,7 +75,7 @@ func centres(places, there []Place, want int) []int {
 	}
 	step := max(1, (len(places)+maxCentres-1)/maxCentres)
 	var tries []try
-	order := make([]way, len(places))
+	order := make([]way, 0, len(places)+1)
 	for c := 0; c < len(places); c += step {
 		if places[c].Workers == 0 {
 			continue
@@ -85,7 +85,7 @@ func centres(places, there []Place, want int) []int {
 			cost += milliseconds(Between(&places[c], &there[i])) * float64(there[i].Workers)
 		}
 		left := want
-		for _, w := range nearest(order, places, c, want) {
+		for _, w := range nearest(order, places, c, min(want, len(places))) {
 			n := min(left, places[w.to].Workers)
 			cost += w.far * float64(n)
 			left -= n
@@ -106,24 +106,30 @@ type way struct {
 	far float64
 }
 
-// nearest returns the places nearest to one that hold want workers.
-func nearest(buf []way, places []Place, centre, want int) []way {
+// nearest returns up to limit places with room, those nearest to one first.
+func nearest(buf []way, places []Place, centre, limit int) []way {
 	list := buf[:0]
 	for i := range places {
-		if places[i].Workers > 0 {
-			w := way{i, milliseconds(Between(&places[centre], &places[i]))}
-			if i == centre {
-				w.far = 0
+		if places[i].Workers == 0 {
+			continue
+		}
+		w := way{i, 0}
+		if i != centre {
+			w.far = milliseconds(Between(&places[centre], &places[i]))
+		}
+		if len(list) == limit {
+			if w.far >= list[limit-1].far {
+				continue
 			}
-			list = append(list, w)
+			list = list[:limit-1]
 		}
-	}
-	slices.SortFunc(list, func(a, b way) int { return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(a.to, b.to)) })
-	room := 0
-	for k, w := range list {
-		if room += places[w.to].Workers; room >= want {
-			return list[:k+1]
-		}
+		at, _ := slices.BinarySearchFunc(list, w.far, func(x way, far float64) int {
+			if x.far <= far {
+				return -1
+			}
+			return 1
+		})
+		list = slices.Insert(list, at, w)
 	}
 	return list
 }
@@ -139,12 +145,15 @@ type set struct {
 }
 
 func newSet(places, there []Place, centre, want int) *set {
-	list := nearest(make([]way, len(places)), places, centre, want)
 	s := &set{}
-	more := nearest(make([]way, len(places)), places, centre, 1<<30)
-	for _, w := range more[:min(len(more), max(len(list), maxNearby))] {
+	room := 0
+	for k, w := range nearest(nil, places, centre, min(max(want, maxNearby), len(places))) {
+		if k >= maxNearby && room >= want {
+			break
+		}
 		s.at = append(s.at, w.to)
 		s.room = append(s.room, places[w.to].Workers)
+		room += places[w.to].Workers
 	}
 	n := len(s.at)
 	s.taken, s.far, s.sums, s.fixed = make([]int, n), make([][]float64, n), make([]float64, n), make([]float64, n)

@@ -162,6 +162,9 @@ func (s *Search) ask(now time.Duration, want int, v View, step *Step) bool {
 	for i := range places {
 		room += places[i].Workers
 	}
+	if room < want {
+		return false
+	}
 	spare := min(room-want, (want+overAsk-1)/overAsk)
 	if want < overAsk/2 {
 		spare = 0 // one that does not come costs a round, and no gang waits long for it
