@@ -140,9 +140,9 @@ func (e *Endpoint) serveObserve(conn net.Conn, id *Identity) error {
 	return nil
 }
 
-// callable reports whether an address may be called because a peer says so:
-// another host's, on a network. Neither this host's own services nor whatever
-// is only found from here by its link are anybody's to have called.
+// callable reports whether an address may be called because a peer says so: a
+// host's, on some network. What is only to be had on this host (loopback) or on
+// its link, or stands for many, is nobody's to have called.
 func callable(a netip.Addr) bool {
 	return a.IsValid() && a.IsGlobalUnicast() && a.Zone() == "" && !a.Is4In6()
 }

@@ -29,6 +29,7 @@ type carrier struct {
 	// Guarded by the endpoint's mutex.
 	peer     Peer
 	bulk     bool
+	reached  bool           // made by an attempt of this end's
 	acceptor netip.AddrPort // where this end has dialled a listener
 	rtt      time.Duration  // smoothed; zero before it is measured
 	lanes    map[*lane]struct{}
@@ -402,7 +403,7 @@ func (c *carrier) serve(st *muxStream) (err error) {
 // serveStream runs the handler of a stream to this node.
 func (c *carrier) serveStream(p pipe, o *wire.Open, id *Identity, release func()) error {
 	handler := c.e.config.Handlers[o.Stream]
-	if o.Stream == wire.StreamReach {
+	if handler == nil && o.Stream == wire.StreamReach {
 		handler = c.e.serveReach
 	}
 	if handler == nil {

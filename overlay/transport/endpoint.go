@@ -263,11 +263,11 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 		conn.Close()
 		return Peer{}, err
 	}
-	if kind == TCP && o.path == 0 {
-		e.mu.Lock()
+	e.mu.Lock()
+	if c.reached = o.path != 0; kind == TCP && !c.reached {
 		c.acceptor = endpointOf(from)
-		e.mu.Unlock()
 	}
+	e.mu.Unlock()
 	if o.More == nil && kind == TCP {
 		o.More = redial(from)
 	}
@@ -280,6 +280,9 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 	if err != nil {
 		c.close(err)
 		return Peer{}, err
+	}
+	if c.reached && o.Bulk {
+		e.spawn(func() { e.retire(c) })
 	}
 	if o.OnClose != nil {
 		e.spawn(func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,10 +34,13 @@ const (
 	maxAttempts  = 8                // at once, asked for and answered
 	attemptBound = 20 * time.Second // the conversation before and after the calls
 	callBound    = 5 * time.Second  // the calls
+	secureBound  = 4 * time.Second  // TLS on a connection that came about
 	firstRetry   = time.Minute      // after a failure; then twice as long each time
 	lastRetry    = 30 * time.Minute
 	answerEvery  = 5 * time.Second // attempts of one peer that are answered
 	maxReached   = 4096            // peers that are remembered
+	maxDirect    = 128             // carriers made for bulk, and not used for idleBound
+	idleBound    = 2 * time.Minute // at the most
 )
 
 // reacher is what an endpoint knows about attempts at direct connections.
@@ -147,7 +151,7 @@ func (e *Endpoint) improve(id wire.NodeID, o Options) {
 	if e.config.Network == nil || id.IsZero() || id == e.ID() || e.neighbour(id) {
 		return
 	}
-	if !e.reach.ask(id, time.Now()) {
+	if o.Bulk && e.directs() >= maxDirect || !e.reach.ask(id, time.Now()) {
 		return
 	}
 	if !e.spawn(func() {
@@ -162,6 +166,19 @@ func (e *Endpoint) improve(id wire.NodeID, o Options) {
 	}) {
 		e.reach.done(id, time.Now(), false)
 	}
+}
+
+// directs returns how many carriers this end's attempts have made.
+func (e *Endpoint) directs() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var n int
+	for c := range e.carriers {
+		if c.reached {
+			n++
+		}
+	}
+	return n
 }
 
 // neighbour reports whether there is a carrier to a node.
@@ -204,7 +221,7 @@ func (e *Endpoint) attempt(ctx context.Context, id wire.NodeID, o Options) error
 	tried := errors.New("no call came through")
 	for f := range a.run(calling, asks, hub.Reverse) {
 		o.path, o.want = f.path(), id
-		p, err := e.connect(ctx, f.conn, TCP, o)
+		p, err := e.secureFound(ctx, f, o)
 		if err == nil {
 			e.log.Info("direct connection", "peer", id, "path", p.Path.String(), "address", f.conn.RemoteAddr().String())
 			return nil
@@ -213,6 +230,42 @@ func (e *Endpoint) attempt(ctx context.Context, id wire.NodeID, o Options) error
 	}
 	return tried
 }
+
+// secureFound makes a carrier of a connection, soon or not at all: others may
+// wait.
+func (e *Endpoint) secureFound(ctx context.Context, f found, o Options) (Peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, secureBound)
+	defer cancel()
+	return e.connect(ctx, f.conn, TCP, o)
+}
+
+// retire closes a carrier that was made for bulk when nothing has used it for a
+// while. From one look before that on new streams pass it over, so that none is
+// cut off.
+func (e *Endpoint) retire(c *carrier) {
+	const looks = 8
+	tick := time.NewTicker(idleBound / looks)
+	defer tick.Stop()
+	for idle := 0; idle <= looks; {
+		select {
+		case <-tick.C:
+		case <-c.mux.session.CloseChan():
+			return
+		}
+		e.mu.Lock()
+		if idle++; c.mux.session.NumStreams() > 0 || len(c.lanes) > 0 {
+			idle = 0
+		}
+		if n := e.nodes[c.peer.ID]; idle == looks && n != nil {
+			n.carriers = slices.DeleteFunc(n.carriers, func(x *carrier) bool { return x == c })
+			e.tidyLocked(n)
+		}
+		e.mu.Unlock()
+	}
+	c.close(errIdle)
+}
+
+var errIdle = errors.New("closed because nothing used it")
 
 // measure returns how long the other end's answer takes.
 func measure(s *Stream) (time.Duration, error) {

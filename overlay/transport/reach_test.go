@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"runtime"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,8 +37,6 @@ type place struct {
 	filter   memnet.Dependence // of the translator or, without, of the host itself
 	mute     bool              // no outbound
 	noListen bool              // as of a launcher
-	lan      bool              // both of the pair are in one network
-	hairpin  bool
 	preserve bool
 	reject   bool
 }
@@ -70,6 +71,7 @@ func newPlanet(t *testing.T) *planet {
 // before its test is.
 func (w *planet) start(role wire.Role, site string, c transport.Config) *testNode {
 	c.Identity, c.Handlers = identity(w.t, w.authority, role, site), w.handlers
+	c.Keepalive, c.DeadAfter = time.Minute, 3*time.Minute // hours pass, and each ping is work
 	n := start(w.t, c)
 	w.ends = append(w.ends, func() { n.Close(); <-n.closed })
 	return n
@@ -103,22 +105,66 @@ func (w *planet) connect(n *testNode, from, to *memnet.Host) {
 	connect(w.t, n, conn, transport.TCP, transport.Options{})
 }
 
+// spy is a host's network that keeps what is done with it.
+type spy struct {
+	*memnet.Host
+	mu       sync.Mutex
+	dialled  []netip.AddrPort
+	listened int
+}
+
+func (s *spy) Dial(ctx context.Context, port uint16, to netip.AddrPort) (net.Conn, error) {
+	s.mu.Lock()
+	s.dialled = append(s.dialled, to)
+	s.mu.Unlock()
+	return s.Host.Dial(ctx, port, to)
+}
+
+func (s *spy) Listen(port uint16) (net.Listener, error) {
+	s.mu.Lock()
+	s.listened++
+	s.mu.Unlock()
+	return s.Host.Listen(port)
+}
+
+func (s *spy) listens() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listened
+}
+
+// dials returns what has been dialled but for the hubs, who tell how they see
+// this host.
+func (s *spy) dials() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.dialled), func(a netip.AddrPort) bool { return a.Port() == hubPort })
+}
+
 // place puts a node on a host of some kind and connects it with both hubs.
-func (w *planet) place(p place, in *memnet.Network) (*testNode, *memnet.Host) {
+func (w *planet) place(p place) (*testNode, *spy) {
 	w.nodes++
 	i := byte(w.nodes)
-	var h *memnet.Host
 	rules := memnet.Rules{NoOutbound: p.mute}
-	switch {
-	case in != nil:
-		h = in.Host(netip.AddrFrom4([4]byte{10, 0, 0, 100 + i}), rules)
-	case p.mapping == memnet.None:
+	if p.mapping == memnet.None {
 		rules.Inbound = p.filter
-		h = w.inet.Host(netip.AddrFrom4([4]byte{203, 0, 113, i}), rules)
-	default:
-		h = w.private(p).Host(netip.AddrFrom4([4]byte{10, i, 0, 2}), rules)
+		return w.node(p, w.inet.Host(netip.AddrFrom4([4]byte{203, 0, 113, i}), rules))
 	}
-	n := w.start(wire.RolePilot, fmt.Sprintf("site%d", i), transport.Config{Network: h, NoListen: p.noListen})
+	inner := w.inet.Behind(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, i, 0, 0}), 24), time.Millisecond, memnet.Router{
+		Addr: netip.AddrFrom4([4]byte{192, 0, 2, i}), Mapping: p.mapping, Filtering: p.filter, PreservePort: p.preserve, Reject: p.reject})
+	return w.node(p, inner.Host(netip.AddrFrom4([4]byte{10, i, 0, 2}), rules))
+}
+
+// put puts a node on a host of a network.
+func (w *planet) put(in *memnet.Network, addr string) *testNode {
+	w.nodes++
+	n, _ := w.node(place{}, in.Host(netip.MustParseAddr(addr), memnet.Rules{}))
+	return n
+}
+
+func (w *planet) node(p place, h *memnet.Host) (*testNode, *spy) {
+	s := &spy{Host: h}
+	n := w.start(wire.RolePilot, fmt.Sprintf("site%d", w.nodes), transport.Config{Network: s, NoListen: p.noListen})
 	if p.mute {
 		w.serve(n, h, hubPort)
 		w.connect(w.hubs[0], w.hosts[0], h)
@@ -129,14 +175,7 @@ func (w *planet) place(p place, in *memnet.Network) (*testNode, *memnet.Host) {
 		}
 	}
 	n.SetDefaultRoute(w.hubs[0].ID())
-	return n, h
-}
-
-func (w *planet) private(p place) *memnet.Network {
-	i := byte(w.nodes)
-	return w.inet.Behind(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, i, 0, 0}), 24), time.Millisecond, memnet.Router{
-		Addr: netip.AddrFrom4([4]byte{192, 0, 2, i}), Mapping: p.mapping, Filtering: p.filter,
-		Hairpin: p.hairpin, PreservePort: p.preserve, Reject: p.reject})
+	return n, s
 }
 
 const (
@@ -178,47 +217,59 @@ var wantPaths = []string{
 // at once, through a hub, and the best path that the pair has comes by itself.
 func TestPaths(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		w := newPlanet(t)
+		defer w.close()
+		var asking, answering []*testNode
+		spies := make(map[*testNode]*spy)
+		for _, p := range places {
+			for _, nodes := range []*[]*testNode{&asking, &answering} {
+				n, s := w.place(p)
+				*nodes = append(*nodes, n)
+				spies[n] = s
+			}
+		}
 		for i, from := range places {
 			for j, to := range places {
+				a, b := asking[i], answering[j]
 				want := map[byte]transport.Path{'d': transport.PathTCP, 'r': transport.PathReverse, 's': transport.PathSimultaneous, '-': transport.PathRouted}[wantPaths[i][2*j]]
-				if got, took := tryPair(t, from, to); got != want {
+				if got, took := tryNodes(t, a, b, from.name+" to "+to.name); got != want {
 					t.Errorf("%s to %s: %v after %v, want %v", from.name, to.name, got, took, want)
 				}
-				if t.Failed() && testing.Short() {
-					return
+				if from.noListen && spies[a].listens() > 0 || to.noListen && spies[b].listens() > 0 {
+					t.Errorf("%s to %s: one listens that must not", from.name, to.name)
 				}
 			}
 		}
 	})
 }
 
-// tryPair returns the path that two places find.
-func tryPair(t *testing.T, from, to place) (transport.Path, time.Duration) {
-	w := newPlanet(t)
-	defer w.close()
-	a, _ := w.place(from, nil)
-	b, _ := w.place(to, nil)
+// tryNodes returns the path that two nodes find by themselves.
+func tryNodes(t *testing.T, a, b *testNode, what string) (transport.Path, time.Duration) {
 	begin := time.Now()
 	s := open(t, a, b.ID(), wire.StreamFetch)
 	if took := time.Since(begin); took > 500*time.Millisecond || s.Peer().Direct || s.Peer().Path != transport.PathRouted {
-		t.Errorf("%s to %s: a stream to %+v after %v, want a routed one at once", from.name, to.name, s.Peer(), took)
+		t.Errorf("%s: a stream to %+v after %v, want a routed one at once", what, s.Peer(), took)
 	}
-	begin = time.Now()
-	var path transport.Path
+	path, took := waitPath(a, b)
+	roundTrip(t, s) // the first stream stays where it is, and works
+	s = open(t, a, b.ID(), wire.StreamFetch)
+	if s.Peer().Path != path || s.Peer().Direct != (path != transport.PathRouted) {
+		t.Errorf("%s: a later stream to %+v", what, s.Peer())
+	}
+	roundTrip(t, s)
+	return path, took
+}
+
+// waitPath waits for a path that is not routed, ten seconds at most.
+func waitPath(a, b *testNode) (path transport.Path, took time.Duration) {
+	begin := time.Now()
 	for time.Since(begin) < 10*time.Second {
 		if path, _ = a.Path(b.ID()); path != transport.PathRouted {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	took := time.Since(begin)
-	roundTrip(t, s) // the first stream stays where it is, and works
-	s = open(t, a, b.ID(), wire.StreamFetch)
-	if s.Peer().Path != path || s.Peer().Direct != (path != transport.PathRouted) {
-		t.Errorf("%s to %s: a later stream to %+v", from.name, to.name, s.Peer())
-	}
-	roundTrip(t, s)
-	return path, took
+	return path, time.Since(begin)
 }
 
 func roundTrip(t *testing.T, s *transport.Stream) {
@@ -232,4 +283,192 @@ func roundTrip(t *testing.T, s *transport.Stream) {
 	if got, err := io.ReadAll(s); err != nil || string(got) != "there and back" {
 		t.Errorf("got %q back, %v", got, err)
 	}
+}
+
+// TestNear has two nodes that are near each other behind a translator which
+// shows each host another port and lets nothing in.
+func TestNear(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, test := range []struct {
+			name    string
+			router  memnet.Router
+			subnets bool // each in one of its own, between which all is routed
+			want    transport.Path
+		}{
+			{"one network", memnet.Router{Mapping: apdf, Filtering: apdf}, false, transport.PathTCP},
+			{"two networks", memnet.Router{Mapping: apdf, Filtering: apdf}, true, transport.PathTCP},
+		} {
+			w := newPlanet(t)
+			test.router.Addr = netip.MustParseAddr("192.0.2.200")
+			in := w.inet.Behind(netip.MustParsePrefix("10.0.0.0/8"), time.Millisecond, test.router)
+			one, two := in, in
+			if test.subnets {
+				one = in.Behind(netip.MustParsePrefix("10.1.0.0/16"), time.Millisecond, memnet.Router{})
+				two = in.Behind(netip.MustParsePrefix("10.2.0.0/16"), time.Millisecond, memnet.Router{})
+			}
+			a, b := w.put(one, "10.1.0.5"), w.put(two, "10.2.0.5")
+			got, took := tryNodes(t, a, b, test.name)
+			if got != test.want || took > time.Second {
+				t.Errorf("%s: %v after %v, want %v", test.name, got, took, test.want)
+			}
+			if rtt, ok := a.RTT(b.ID()); !ok || rtt > 20*time.Millisecond {
+				t.Errorf("%s: a round trip takes %v, %v", test.name, rtt, ok)
+			}
+			w.close()
+		}
+	})
+}
+
+// TestHairpin has two nodes behind translators of their own, and both behind
+// their provider's, as which both are seen.
+func TestHairpin(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, hairpin := range []bool{false, true} {
+			w := newPlanet(t)
+			provider := w.inet.Behind(netip.MustParsePrefix("100.64.0.0/10"), time.Millisecond,
+				memnet.Router{Addr: netip.MustParseAddr("192.0.2.200"), Mapping: any, Filtering: any, Hairpin: hairpin})
+			var nodes []*testNode
+			for i := range byte(2) {
+				home := provider.Behind(netip.MustParsePrefix("192.168.1.0/24"), time.Millisecond,
+					memnet.Router{Addr: netip.AddrFrom4([4]byte{100, 64, 0, 5 + i}), Mapping: any, Filtering: any})
+				nodes = append(nodes, w.put(home, "192.168.1.10"))
+			}
+			want := transport.PathRouted
+			if hairpin {
+				want = transport.PathTCP
+			}
+			if got, took := tryNodes(t, nodes[0], nodes[1], "two homes"); got != want {
+				t.Errorf("with hairpin %v: %v after %v, want %v", hairpin, got, took, want)
+			}
+			w.close()
+		}
+	})
+}
+
+// TestImprove asks for a path for a link: it moves over without a word, and
+// when the path dies new streams go through the hub again until the next
+// attempt, a minute later.
+func TestImprove(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newPlanet(t)
+		defer w.close()
+		a, ha := w.place(place{mapping: any, filter: apdf})
+		b, _ := w.place(place{mapping: any, filter: apdf})
+		if err := a.Link(t.Context(), b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if up := b.waitUp(a.ID()); up.Path != transport.PathRouted {
+			t.Errorf("linked by %v first", up.Path)
+		}
+		for range 10 {
+			a.Improve(b.ID())
+		}
+		if got, took := waitPath(a, b); got != transport.PathSimultaneous {
+			t.Fatalf("%v after %v, want a simultaneous open", got, took)
+		}
+		time.Sleep(time.Second)
+		for _, n := range []*testNode{a, b} {
+			for _, p := range n.Peers() {
+				if p.ID == b.ID() || p.ID == a.ID() {
+					if p.Path != transport.PathSimultaneous || !p.Direct {
+						t.Errorf("linked by %v, want it to have moved", p.Path)
+					}
+				}
+			}
+			var ups, downs int
+			for _, ev := range n.eventsSeen() {
+				switch ev := ev.(type) {
+				case transport.LinkUp:
+					if ev.Peer.ID != w.hubs[0].ID() && ev.Peer.ID != w.hubs[1].ID() {
+						ups++
+					}
+				case transport.LinkDown:
+					downs++
+				}
+			}
+			if ups != 1 || downs != 0 {
+				t.Errorf("%d links up and %d down, want the one", ups, downs)
+			}
+		}
+		if err := a.Send(b.ID(), message(7)); err != nil {
+			t.Fatal(err)
+		}
+		b.waitMessage(a.ID(), 7)
+
+		// The path dies.
+		if n := ha.Break(netip.AddrFrom4([4]byte{192, 0, 2, 2})); n != 1 {
+			t.Fatalf("%d connections broken, want 1", n)
+		}
+		time.Sleep(100 * time.Millisecond)
+		begin := time.Now()
+		s := open(t, a, b.ID(), wire.StreamFetch)
+		if s.Peer().Path != transport.PathRouted || time.Since(begin) > 500*time.Millisecond {
+			t.Errorf("after the path has died: a stream by %v after %v", s.Peer().Path, time.Since(begin))
+		}
+		roundTrip(t, s)
+		if got, _ := waitPath(a, b); got != transport.PathRouted {
+			t.Errorf("%v at once, want no further attempt within a minute", got)
+		}
+		time.Sleep(time.Minute)
+		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
+		if got, took := waitPath(a, b); got != transport.PathSimultaneous {
+			t.Errorf("%v after %v, want a new path", got, took)
+		}
+	})
+}
+
+// TestBackOff counts attempts where none can succeed.
+func TestBackOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newPlanet(t)
+		defer w.close()
+		a, ha := w.place(place{mapping: apdf, filter: apdf})
+		b, _ := w.place(place{mapping: any, filter: apdf})
+		var at []time.Duration
+		begin := time.Now()
+		before := ha.listens()
+		for time.Since(begin) < 2*time.Hour+30*time.Minute {
+			a.Improve(b.ID())
+			time.Sleep(time.Second)
+			if n := ha.listens(); n > before {
+				before = n
+				at = append(at, time.Since(begin))
+			}
+		}
+		want := []time.Duration{0, 1, 3, 7, 15, 31, 61, 91, 121} // minutes
+		if len(at) != len(want) {
+			t.Fatalf("attempts after %v, want about %v minutes", at, want)
+		}
+		for i, d := range at {
+			if off := d - want[i]*time.Minute; off < 0 || off > 90*time.Second {
+				t.Errorf("attempt %d after %v, want about %d minutes", i, d, want[i])
+			}
+		}
+	})
+}
+
+// TestIdle holds that a path for bulk goes when nothing uses it, and comes
+// back when something does.
+func TestIdle(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newPlanet(t)
+		defer w.close()
+		a, _ := w.place(place{})
+		b, _ := w.place(place{})
+		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
+		if got, _ := waitPath(a, b); got != transport.PathTCP {
+			t.Fatalf("%v, want a direct path", got)
+		}
+		s := open(t, a, b.ID(), wire.StreamFetch)
+		time.Sleep(10 * time.Minute)
+		roundTrip(t, s) // in use is in use, however quiet
+		time.Sleep(5 * time.Minute)
+		if got, _ := a.Path(b.ID()); got != transport.PathRouted {
+			t.Errorf("%v, five minutes after the last stream", got)
+		}
+		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
+		if got, _ := waitPath(a, b); got != transport.PathTCP {
+			t.Errorf("%v, want a direct path again", got)
+		}
+	})
 }

@@ -9,7 +9,7 @@ import (
 
 // Network is a network of hosts and routers that hear each other. The methods
 // of all networks, hosts and connections of one world are safe for concurrent
-// use; building the world is for one goroutine.
+// use.
 type Network struct {
 	mu     *sync.Mutex // of the whole world
 	prefix netip.Prefix
@@ -34,6 +34,8 @@ func (n *Network) Behind(prefix netip.Prefix, delay time.Duration, r Router) *Ne
 	if r.Mapping != None && !n.prefix.Contains(r.Addr) {
 		panic(fmt.Sprintf("memnet: router's address %v is not in %v", r.Addr, n.prefix))
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	inner := &Network{mu: n.mu, prefix: prefix.Masked(), delay: delay, hosts: make(map[netip.Addr]*Host), above: n, router: newRouter(r)}
 	n.below = append(n.below, inner)
 	return inner
@@ -41,6 +43,8 @@ func (n *Network) Behind(prefix netip.Prefix, delay time.Duration, r Router) *Ne
 
 // Host attaches a host.
 func (n *Network) Host(addr netip.Addr, r Rules) *Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if !n.prefix.Contains(addr) || n.hosts[addr] != nil {
 		panic(fmt.Sprintf("memnet: address %v is taken or not in %v", addr, n.prefix))
 	}
