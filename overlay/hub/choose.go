@@ -21,21 +21,7 @@ type Candidate struct {
 // takes it and one chosen before along, when there is such a one.
 func Choose(site string, candidates []Candidate, n int) []wire.NodeID {
 	list := slices.Clone(candidates)
-	slices.SortFunc(list, func(a, b Candidate) int {
-		if own := a.Site == site; own != (b.Site == site) {
-			if own {
-				return -1
-			}
-			return 1
-		}
-		switch {
-		case a.RTT == b.RTT:
-			return a.ID.Compare(b.ID)
-		case b.RTT == 0 || a.RTT != 0 && a.RTT < b.RTT:
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(list, func(a, b Candidate) int { return before(site, a, b) })
 	var chosen []Candidate
 	for len(chosen) < n && len(list) > 0 {
 		best, fewest := 0, -1
@@ -58,6 +44,22 @@ func Choose(site string, candidates []Candidate, n int) []wire.NodeID {
 	return ids
 }
 
+// before orders candidates for a node of a site.
+func before(site string, a, b Candidate) int {
+	switch {
+	case (a.Site == site) != (b.Site == site):
+		if a.Site == site {
+			return -1
+		}
+		return 1
+	case a.RTT == b.RTT:
+		return a.ID.Compare(b.ID)
+	case b.RTT == 0 || a.RTT != 0 && a.RTT < b.RTT:
+		return -1
+	}
+	return 1
+}
+
 // common counts the hubs whose end takes both candidates along.
 func common(a, b Candidate) int {
 	count := 0
@@ -73,7 +75,8 @@ func common(a, b Candidate) int {
 }
 
 // Advice returns what a hub tells its pilots for the day it is gone: the hubs
-// worth a link, and its deputies, see [Deputies].
+// worth a link, those first that do not depend on it, and its deputies, see
+// [Deputies].
 func (g *Graph) Advice(deputies []wire.NodeID) *wire.Advice {
 	var list []Candidate
 	for _, v := range g.order {
@@ -85,15 +88,18 @@ func (g *Graph) Advice(deputies []wire.NodeID) *wire.Advice {
 	for i := range list {
 		list[i].Cuts = cuts[list[i].ID]
 	}
-	// As many as there is room for, in the order in which a pilot that has this hub would choose.
-	self := Candidate{ID: g.cfg.ID, Site: g.cfg.Site, RTT: 1, Cuts: cuts[g.cfg.ID]}
-	m := &wire.Advice{Deputies: deputies[:min(len(deputies), wire.MaxDeputies)]}
-	for _, id := range Choose(g.cfg.Site, append(list, self), wire.MaxAdvised+1) {
-		i := slices.IndexFunc(list, func(c Candidate) bool { return c.ID == id })
-		if i < 0 || len(m.Hubs) == wire.MaxAdvised {
-			continue
+	depends := func(c Candidate) bool { return slices.Contains(c.Cuts, g.cfg.ID) }
+	slices.SortFunc(list, func(a, b Candidate) int {
+		if depends(a) != depends(b) {
+			if depends(b) {
+				return -1
+			}
+			return 1
 		}
-		c := &list[i]
+		return before(g.cfg.Site, a, b)
+	})
+	m := &wire.Advice{Deputies: deputies[:min(len(deputies), wire.MaxDeputies)]}
+	for _, c := range list[:min(len(list), wire.MaxAdvised)] {
 		m.Hubs = append(m.Hubs, wire.HubHint{ID: c.ID, Site: c.Site, RTT: c.RTT.Round(time.Millisecond), Cuts: c.Cuts[:min(len(c.Cuts), wire.MaxHops)]})
 	}
 	return m
@@ -138,17 +144,22 @@ func (g *Graph) cuts() map[wire.NodeID][]wire.NodeID {
 	cuts := make(map[wire.NodeID][]wire.NodeID)
 	for _, h := range visited {
 		var list []wire.NodeID
+		add := func(cut int32) {
+			if id := g.order[cut].ID; !slices.Contains(list, id) {
+				list = append(list, id)
+			}
+		}
 		under := make(map[int32]bool)
 		for c := h; c >= 0; c = parent[c] {
 			under[c] = true
 			if above(c) && half(rest-weight[c]) {
-				list = append(list, g.order[parent[c]].ID)
+				add(parent[c])
 			}
 		}
 		// Those that separate most of the others from where this one is.
 		for _, c := range visited {
 			if above(c) && !under[c] && parent[c] != h && half(weight[c]) {
-				list = append(list, g.order[parent[c]].ID)
+				add(parent[c])
 			}
 		}
 		cuts[g.order[h].ID] = list

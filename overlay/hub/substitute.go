@@ -11,10 +11,11 @@ import (
 
 // Times of the agreement on a substitute.
 const (
-	Bereft = 2 * time.Second // without a hub, before another pilot is asked to relay
-	ask    = time.Second     // between requests to the same one, and renewals
-	give   = 3 * time.Second // to answer, a link to it included, before the next one is asked
-	idle   = 10 * time.Second
+	Bereft = 2 * time.Second        // without a hub, before another pilot is asked to relay
+	ask    = 600 * time.Millisecond // between requests to the same one, and renewals
+	give   = 3 * time.Second        // to answer, a link to it included, before the next one is asked
+	round  = 5 * time.Second        // before the first one is asked again, when all have been
+	idle   = 10 * time.Second       // without a request, before a follower is let go
 )
 
 // Limits of the agreement.
@@ -241,6 +242,9 @@ func (s *Substitute) choose(id wire.NodeID) {
 func (s *Substitute) after(now time.Duration) {
 	s.choose(wire.NodeID{})
 	s.begin(now, s.term+1)
+	if int(s.term-1)%len(s.deputies) == 0 {
+		s.since, s.askAt = now+round, now+round
+	}
 }
 
 func (s *Substitute) begin(now time.Duration, term uint32) {
