@@ -60,6 +60,7 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	case *wire.Closed:
 		n.closed(now, from, m)
 	case *wire.Claim:
+		n.found(wire.Address{ID: from, Hubs: m.Hubs})
 		if p := n.lead(from, m.Job, m.Epoch); p != nil {
 			if k := p.Claim(now, from, site, m, &n.jx); k > 0 {
 				p.search.Claimed(hubOf(m, n.cfg.ID), k)

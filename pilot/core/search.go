@@ -99,8 +99,10 @@ func (n *Node) advert(now time.Duration, from wire.NodeID, ad *wire.Advert) {
 	case !n.author(now, ad.Primary):
 		n.blame(l, blameAdverts, "too many adverts of "+ad.Primary.Short()+" come over it")
 	case len(ad.To) == 0:
+		n.found(wire.Address{ID: ad.Primary, Hubs: ad.Hubs})
 		n.post(now, from, ad)
 	default:
+		n.found(wire.Address{ID: ad.Primary, Hubs: ad.Hubs})
 		n.direct(now, from, ad)
 	}
 }
