@@ -101,7 +101,10 @@ func (c *carrier) known() Peer {
 func (e *Endpoint) know(c *carrier, p Peer, bulk bool) error {
 	p.Direct = true
 	if c.kind == Local {
-		p.Path = PathLocal
+		p.Path = wire.PathLocal
+		if made, ok := c.conn.(*madeConn); ok {
+			p.Path = made.path
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -281,7 +284,7 @@ func (c *carrier) prove(ctx context.Context, p pipe, o *wire.Open, id *Identity,
 	if err != nil {
 		return channel{}, err
 	}
-	other.Direct, other.Path = other.ID == peer.ID, PathRouted
+	other.Direct, other.Path = other.ID == peer.ID, wire.PathRouted
 	if other.Direct {
 		other.Path = peer.Path
 	}

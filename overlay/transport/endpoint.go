@@ -229,9 +229,11 @@ type Options struct {
 	// OnClose, if not nil, is called once when the carrier ends, in a goroutine
 	// of its own, unless Connect itself failed. Close waits for it.
 	OnClose func(error)
+	// Path tells how the connection was made, for whoever asks; zero means a
+	// direct call, or for local carriers a socket.
+	Path wire.Path
 
-	path Path        // how the connection was made, if not in the plain way,
-	want wire.NodeID // and with whom
+	want wire.NodeID // whom an attempt has made the connection with; zero: no attempt has
 }
 
 // Connect makes a carrier of a connection that this end has dialled, and a
@@ -255,8 +257,8 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	from := asConn(conn)
-	if o.path != 0 {
-		from = &madeConn{Conn: from, path: o.path, want: o.want}
+	if o.Path != 0 {
+		from = &madeConn{Conn: from, path: o.Path, want: o.want}
 	}
 	c, err := e.dialCarrier(ctx, from, kind, id)
 	if err != nil {
@@ -264,7 +266,7 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 		return Peer{}, err
 	}
 	e.mu.Lock()
-	if c.reached = o.path != 0; kind == TCP && !c.reached {
+	if c.reached = !o.want.IsZero(); kind == TCP && !c.reached {
 		c.acceptor = endpointOf(from)
 	}
 	e.mu.Unlock()

@@ -33,8 +33,8 @@ type Peer struct {
 	ID     wire.NodeID
 	Role   wire.Role
 	Site   string
-	Direct bool // over a carrier to it, not through a hub
-	Path   Path // how that carrier was made
+	Direct bool      // over a carrier to it, not through a hub
+	Path   wire.Path // how that carrier was made
 }
 
 // Event is what an endpoint reports: [LinkUp], [LinkDown], [Received] or

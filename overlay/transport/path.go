@@ -8,48 +8,14 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// Path tells how the carrier that a link or stream uses was made.
-type Path uint8
-
-const (
-	// PathRouted means no carrier of its own: it goes through hubs.
-	PathRouted Path = iota
-	// PathLocal is a carrier over a unix socket or an SSH channel.
-	PathLocal
-	// PathTCP is a connection that one end has dialled where the other listens.
-	PathTCP
-	// PathReverse is a connection that the other end has dialled because it
-	// was asked to.
-	PathReverse
-	// PathSimultaneous is a connection that both ends have dialled at once,
-	// through whatever stands before them.
-	PathSimultaneous
-)
-
-func (p Path) String() string {
-	switch p {
-	case PathRouted:
-		return "routed"
-	case PathLocal:
-		return "local"
-	case PathTCP:
-		return "tcp"
-	case PathReverse:
-		return "reverse"
-	case PathSimultaneous:
-		return "simultaneous"
-	}
-	return "invalid"
-}
-
 // Path returns how a stream to a node that is opened now would go; false when
 // there is no way.
-func (e *Endpoint) Path(id wire.NodeID) (Path, bool) {
+func (e *Endpoint) Path(id wire.NodeID) (wire.Path, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w, ok := e.findLocked(id, wire.StreamLink)
 	if !ok || w.by.peer.ID != id {
-		return PathRouted, ok
+		return wire.PathRouted, ok
 	}
 	return w.by.peer.Path, true
 }
@@ -86,23 +52,23 @@ func (c *carrier) measured(rtt time.Duration) {
 	c.rtt += (rtt - c.rtt) / 8
 }
 
-// madeConn is a connection that two nodes have made on purpose: it is for one
-// of them, and did not come about in the plain way.
+// madeConn is a connection that did not come about in the plain way. If two
+// nodes have made it in an attempt, it is for one of them only.
 type madeConn struct {
 	net.Conn
 	want wire.NodeID
-	path Path
+	path wire.Path
 }
 
 // vouch completes who is at the other end of a connection, and refuses whoever
 // it is not for.
 func vouch(conn net.Conn, p *Peer) error {
-	p.Path = PathTCP
+	p.Path = wire.PathDirect
 	made, ok := conn.(*madeConn)
 	if !ok {
 		return nil
 	}
-	if p.ID != made.want {
+	if !made.want.IsZero() && p.ID != made.want {
 		return fmt.Errorf("%w: %s is there and not %s", ErrUntrusted, p.ID.Short(), made.want.Short())
 	}
 	p.Path = made.path

@@ -105,14 +105,14 @@ type found struct {
 	by   hub.Method
 }
 
-func (f found) path() Path {
+func (f found) path() wire.Path {
 	switch f.by {
 	case hub.Reverse:
-		return PathReverse
+		return wire.PathReverse
 	case hub.Simultaneous:
-		return PathSimultaneous
+		return wire.PathSimultaneous
 	}
-	return PathTCP
+	return wire.PathDirect
 }
 
 // run makes an end's calls and takes the other end's, which may come by the

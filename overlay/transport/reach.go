@@ -220,7 +220,7 @@ func (e *Endpoint) attempt(ctx context.Context, id wire.NodeID, o Options) error
 	defer cancel()
 	tried := errors.New("no call came through")
 	for f := range a.run(calling, asks, hub.Reverse) {
-		o.path, o.want = f.path(), id
+		o.Path, o.want = f.path(), id
 		p, err := e.secureFound(ctx, f, o)
 		if err == nil {
 			e.log.Info("direct connection", "peer", id, "path", p.Path.String(), "address", f.conn.RemoteAddr().String())

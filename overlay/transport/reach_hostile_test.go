@@ -163,7 +163,7 @@ func TestWrongPeer(t *testing.T) {
 			})
 			victim.Improve(bad.ID())
 			path, _ := waitPath(victim, bad)
-			if want := who == "itself"; (path == transport.PathTCP) != want {
+			if want := who == "itself"; (path == wire.PathDirect) != want {
 				t.Errorf("%s: path %v", who, path)
 			}
 			if _, ok := victim.RTT(third.ID()); ok {
@@ -226,7 +226,7 @@ func TestAttemptLimits(t *testing.T) {
 		waitPath(a, b)
 		time.Sleep(5 * time.Second)
 		for _, n := range []*testNode{a, b} {
-			if p, ok := n.Path(b.ID()); n == a && (!ok || p != transport.PathTCP) {
+			if p, ok := n.Path(b.ID()); n == a && (!ok || p != wire.PathDirect) {
 				t.Errorf("path %v after both have asked", p)
 			}
 		}

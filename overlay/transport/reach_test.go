@@ -231,7 +231,7 @@ func TestPaths(t *testing.T) {
 		for i, from := range places {
 			for j, to := range places {
 				a, b := asking[i], answering[j]
-				want := map[byte]transport.Path{'d': transport.PathTCP, 'r': transport.PathReverse, 's': transport.PathSimultaneous, '-': transport.PathRouted}[wantPaths[i][2*j]]
+				want := map[byte]wire.Path{'d': wire.PathDirect, 'r': wire.PathReverse, 's': wire.PathSimultaneous, '-': wire.PathRouted}[wantPaths[i][2*j]]
 				if got, took := tryNodes(t, a, b, from.name+" to "+to.name); got != want {
 					t.Errorf("%s to %s: %v after %v, want %v", from.name, to.name, got, took, want)
 				}
@@ -244,16 +244,16 @@ func TestPaths(t *testing.T) {
 }
 
 // tryNodes returns the path that two nodes find by themselves.
-func tryNodes(t *testing.T, a, b *testNode, what string) (transport.Path, time.Duration) {
+func tryNodes(t *testing.T, a, b *testNode, what string) (wire.Path, time.Duration) {
 	begin := time.Now()
 	s := open(t, a, b.ID(), wire.StreamFetch)
-	if took := time.Since(begin); took > 500*time.Millisecond || s.Peer().Direct || s.Peer().Path != transport.PathRouted {
+	if took := time.Since(begin); took > 500*time.Millisecond || s.Peer().Direct || s.Peer().Path != wire.PathRouted {
 		t.Errorf("%s: a stream to %+v after %v, want a routed one at once", what, s.Peer(), took)
 	}
 	path, took := waitPath(a, b)
 	roundTrip(t, s) // the first stream stays where it is, and works
 	s = open(t, a, b.ID(), wire.StreamFetch)
-	if s.Peer().Path != path || s.Peer().Direct != (path != transport.PathRouted) {
+	if s.Peer().Path != path || s.Peer().Direct != (path != wire.PathRouted) {
 		t.Errorf("%s: a later stream to %+v", what, s.Peer())
 	}
 	roundTrip(t, s)
@@ -261,10 +261,10 @@ func tryNodes(t *testing.T, a, b *testNode, what string) (transport.Path, time.D
 }
 
 // waitPath waits for a path that is not routed, ten seconds at most.
-func waitPath(a, b *testNode) (path transport.Path, took time.Duration) {
+func waitPath(a, b *testNode) (path wire.Path, took time.Duration) {
 	begin := time.Now()
 	for time.Since(begin) < 10*time.Second {
-		if path, _ = a.Path(b.ID()); path != transport.PathRouted {
+		if path, _ = a.Path(b.ID()); path != wire.PathRouted {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -293,10 +293,10 @@ func TestNear(t *testing.T) {
 			name    string
 			router  memnet.Router
 			subnets bool // each in one of its own, between which all is routed
-			want    transport.Path
+			want    wire.Path
 		}{
-			{"one network", memnet.Router{Mapping: apdf, Filtering: apdf}, false, transport.PathTCP},
-			{"two networks", memnet.Router{Mapping: apdf, Filtering: apdf}, true, transport.PathTCP},
+			{"one network", memnet.Router{Mapping: apdf, Filtering: apdf}, false, wire.PathDirect},
+			{"two networks", memnet.Router{Mapping: apdf, Filtering: apdf}, true, wire.PathDirect},
 		} {
 			w := newPlanet(t)
 			test.router.Addr = netip.MustParseAddr("192.0.2.200")
@@ -333,9 +333,9 @@ func TestHairpin(t *testing.T) {
 					memnet.Router{Addr: netip.AddrFrom4([4]byte{100, 64, 0, 5 + i}), Mapping: any, Filtering: any})
 				nodes = append(nodes, w.put(home, "192.168.1.10"))
 			}
-			want := transport.PathRouted
+			want := wire.PathRouted
 			if hairpin {
-				want = transport.PathTCP
+				want = wire.PathDirect
 			}
 			if got, took := tryNodes(t, nodes[0], nodes[1], "two homes"); got != want {
 				t.Errorf("with hairpin %v: %v after %v, want %v", hairpin, got, took, want)
@@ -357,20 +357,20 @@ func TestImprove(t *testing.T) {
 		if err := a.Link(t.Context(), b.ID()); err != nil {
 			t.Fatal(err)
 		}
-		if up := b.waitUp(a.ID()); up.Path != transport.PathRouted {
+		if up := b.waitUp(a.ID()); up.Path != wire.PathRouted {
 			t.Errorf("linked by %v first", up.Path)
 		}
 		for range 10 {
 			a.Improve(b.ID())
 		}
-		if got, took := waitPath(a, b); got != transport.PathSimultaneous {
+		if got, took := waitPath(a, b); got != wire.PathSimultaneous {
 			t.Fatalf("%v after %v, want a simultaneous open", got, took)
 		}
 		time.Sleep(time.Second)
 		for _, n := range []*testNode{a, b} {
 			for _, p := range n.Peers() {
 				if p.ID == b.ID() || p.ID == a.ID() {
-					if p.Path != transport.PathSimultaneous || !p.Direct {
+					if p.Path != wire.PathSimultaneous || !p.Direct {
 						t.Errorf("linked by %v, want it to have moved", p.Path)
 					}
 				}
@@ -402,16 +402,16 @@ func TestImprove(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		begin := time.Now()
 		s := open(t, a, b.ID(), wire.StreamFetch)
-		if s.Peer().Path != transport.PathRouted || time.Since(begin) > 500*time.Millisecond {
+		if s.Peer().Path != wire.PathRouted || time.Since(begin) > 500*time.Millisecond {
 			t.Errorf("after the path has died: a stream by %v after %v", s.Peer().Path, time.Since(begin))
 		}
 		roundTrip(t, s)
-		if got, _ := waitPath(a, b); got != transport.PathRouted {
+		if got, _ := waitPath(a, b); got != wire.PathRouted {
 			t.Errorf("%v at once, want no further attempt within a minute", got)
 		}
 		time.Sleep(time.Minute)
 		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
-		if got, took := waitPath(a, b); got != transport.PathSimultaneous {
+		if got, took := waitPath(a, b); got != wire.PathSimultaneous {
 			t.Errorf("%v after %v, want a new path", got, took)
 		}
 	})
@@ -456,18 +456,18 @@ func TestIdle(t *testing.T) {
 		a, _ := w.place(place{})
 		b, _ := w.place(place{})
 		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
-		if got, _ := waitPath(a, b); got != transport.PathTCP {
+		if got, _ := waitPath(a, b); got != wire.PathDirect {
 			t.Fatalf("%v, want a direct path", got)
 		}
 		s := open(t, a, b.ID(), wire.StreamFetch)
 		time.Sleep(10 * time.Minute)
 		roundTrip(t, s) // in use is in use, however quiet
 		time.Sleep(5 * time.Minute)
-		if got, _ := a.Path(b.ID()); got != transport.PathRouted {
+		if got, _ := a.Path(b.ID()); got != wire.PathRouted {
 			t.Errorf("%v, five minutes after the last stream", got)
 		}
 		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
-		if got, _ := waitPath(a, b); got != transport.PathTCP {
+		if got, _ := waitPath(a, b); got != wire.PathDirect {
 			t.Errorf("%v, want a direct path again", got)
 		}
 	})

@@ -8,8 +8,6 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// No test of the package itself is parallel: one that waits looks like a leak.
-
 // TestHostileRoute writes routes into the first frame of a stream that no
 // honest node would: the hub refuses them and passes nothing on.
 func TestHostileRoute(t *testing.T) {
