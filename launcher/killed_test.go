@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -289,7 +288,11 @@ func TestLocalPilotKilled(t *testing.T) {
 	killed := 0
 	for _, p := range processesHere(x.name) {
 		if strings.Contains(p.args, "agent "+x.name) {
-			if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil {
+			agent, err := os.FindProcess(p.pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := agent.Kill(); err != nil {
 				t.Fatal(err)
 			}
 			killed++

@@ -13,7 +13,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -157,7 +156,8 @@ func (h *Host) Start(user string, cmd *exec.Cmd) error {
 	}
 	cmd.Env = environment(a.name, a.home)
 	cmd.Dir = a.home
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: a.uid, Gid: a.uid}}
+	ownSession(cmd)
+	asUser(cmd, a.uid)
 	return h.inside(cmd.Start)
 }
 

@@ -4,6 +4,7 @@ package testbed
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 )
@@ -17,5 +18,10 @@ func inHost(*os.File, func() error) error                     { return errLinuxO
 func openPidfd(int) (*os.File, error)                         { return nil, errLinuxOnly }
 func mountScratch(path string, size int64, noexec bool) error { return errLinuxOnly }
 func unmountScratch(path string) error                        { return errLinuxOnly }
+func ownSession(*exec.Cmd)                                    {}
+func asUser(*exec.Cmd, uint32)                                {}
+func terminateGroup(int) error                                { return errLinuxOnly }
+func tryLock(*os.File) (bool, error)                          { return false, errLinuxOnly }
+func ownerOf(fs.FileInfo) uint32                              { return 0 }
 
 func startInit(*os.File, string, string, *exec.Cmd, func() error) error { return errLinuxOnly }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -33,10 +32,7 @@ type fileState struct {
 }
 
 func stateOf(info fs.FileInfo) fileState {
-	s := fileState{mode: info.Mode()}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.uid = stat.Uid
-	}
+	s := fileState{mode: info.Mode(), uid: ownerOf(info)}
 	if !info.IsDir() { // what is in a directory is looked at by itself
 		s.size, s.mod = info.Size(), info.ModTime()
 	}

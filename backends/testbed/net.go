@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -153,7 +152,7 @@ func (n *Net) startKeeper() error {
 	keeper.Dir = "/"
 	keeper.Stdin = n.reader
 	// Not in the group of the test process: what ends that must not end this.
-	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	ownSession(keeper)
 	if err := inNetwork(n.client, keeper.Start); err != nil {
 		return fmt.Errorf("start the keeper: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -120,8 +119,8 @@ func install(ctx context.Context) error {
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{lock} // the script holds the lock too
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	ownSession(cmd)
+	cmd.Cancel = func() error { return terminateGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = 30 * time.Second
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("install %s: %w\n%s", strings.Join(gone, " "), err, tail(log, 4096))
@@ -142,13 +141,7 @@ func tail(f *os.File, n int64) []byte {
 
 // lockFile takes an exclusive lock that other processes respect.
 func lockFile(ctx context.Context, f *os.File) error {
-	return poll(ctx, 200*time.Millisecond, func() (bool, error) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return false, nil
-		}
-		return err == nil, err
-	})
+	return poll(ctx, 200*time.Millisecond, func() (bool, error) { return tryLock(f) })
 }
 
 // poll calls done every interval until it says true, fails, or ctx ends.
