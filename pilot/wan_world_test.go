@@ -59,7 +59,22 @@ func newWide(t *testing.T, log *slog.Logger, places ...testbed.Place) *wide {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			w.showLogs()
+		}
+	})
 	return w
+}
+
+// showLogs logs the ends of the logs of the agents that live.
+func (w *wide) showLogs() {
+	for _, h := range w.net.Hosts() {
+		out, err := h.Exec(context.Background(), "sh", "-c", "tail -n 40 "+w.base+"/s-*/log-* /tmp/kept/log-* 2>/dev/null; :")
+		if err == nil && len(out) > 0 {
+			w.t.Logf("agents on %s:\n%s", h.Name, out)
+		}
+	}
 }
 
 // site is a part of the session: a hub on a head, and who may join there.
