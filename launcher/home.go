@@ -24,11 +24,13 @@ func (s *session) Event(e core.Event) {
 		if e.Peer.Role != wire.RoleLauncher {
 			s.events.emit(PilotChanged{Site: e.Peer.Site, Node: e.Peer.ID.String(), Name: e.Peer.Name, Role: e.Peer.Role.String(), State: "up", Slots: int(e.Peer.Offer.Slots)})
 		}
-	case core.PeerDown:
-		s.sink.lost(e.Peer.ID)
-		s.supply.peerDown(e.Peer, e.Reason)
-		if e.Peer.Role != wire.RoleLauncher {
-			s.events.emit(PilotChanged{Site: e.Peer.Site, Node: e.Peer.ID.String(), Name: e.Peer.Name, Role: e.Peer.Role.String(), State: "gone", Reason: e.Reason})
+	case core.PeersDown:
+		for _, p := range e.Peers {
+			s.sink.lost(p.ID)
+			s.supply.peerDown(p, e.Reason)
+			if p.Role != wire.RoleLauncher {
+				s.events.emit(PilotChanged{Site: p.Site, Node: p.ID.String(), Name: p.Name, Role: p.Role.String(), State: "gone", Reason: e.Reason})
+			}
 		}
 	case core.PilotShunned:
 		s.supply.shun(e.Peer, e.Reason)

@@ -61,7 +61,7 @@ func CheckRoute(route []NodeID) error {
 // are signed by whom they concern, or nothing is believed because of them.
 func Carried(k Kind) bool {
 	switch k {
-	case KindExchange, KindExchangeReply, KindProbe, KindProbeReply, KindPlaced:
+	case KindExchange, KindExchangeReply, KindProbe, KindProbeReply, KindPlaced, KindBeat:
 		return true
 	}
 	return false

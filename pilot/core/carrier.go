@@ -95,6 +95,8 @@ func (n *Node) moved() {
 // remote orders the hubs of a pilot, the best one first.
 func (n *Node) remote(l *link) int {
 	switch {
+	case n.doubted[l.peer.ID]:
+		return 4
 	case l.peer.Role == wire.RoleHub && l.peer.Site == n.cfg.Site:
 		return 0
 	case l.peer.Role == wire.RoleHub:
@@ -115,7 +117,12 @@ func (n *Node) toss(to wire.Address, m wire.Message) {
 		n.send(to.ID, m)
 		return
 	}
-	n.pass(&wire.Datagram{Src: n.cfg.ID, SrcHubs: n.at.Hubs, Dst: to.ID, Hubs: to.Hubs, Hops: wire.MaxHops, Body: wire.BodyOf(m)}, n.cfg.ID)
+	n.pass(n.datagram(to, m), n.cfg.ID)
+}
+
+// datagram wraps a message.
+func (n *Node) datagram(to wire.Address, m wire.Message) *wire.Datagram {
+	return &wire.Datagram{Src: n.cfg.ID, SrcHubs: n.at.Hubs, Dst: to.ID, Hubs: to.Hubs, Hops: wire.MaxHops, Body: wire.BodyOf(m)}
 }
 
 // found lets the transport know by which hubs a node is found, for links and
@@ -228,5 +235,7 @@ func (n *Node) receiveCarried(now time.Duration, l *link, from wire.Address, m w
 		n.measured(now, from, m)
 	case *wire.Placed:
 		n.placed(now, from, m)
+	case *wire.Beat:
+		n.detector.Receive(now, from.ID, m)
 	}
 }

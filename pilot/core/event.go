@@ -5,7 +5,7 @@ import (
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
 
-// Event is something a user of a node wants to know: [PeerUp], [PeerDown],
+// Event is something a user of a node wants to know: [PeerUp], [PeersDown],
 // [Misbehaved],
 // [WorkerChanged], [PilotShunned] or [JobEnded].
 type Event interface{ event() }
@@ -13,9 +13,10 @@ type Event interface{ event() }
 // PeerUp tells of a node that became part of the session.
 type PeerUp struct{ Peer wire.Peer }
 
-// PeerDown tells of a node that is no longer part of it.
-type PeerDown struct {
-	Peer   wire.Peer
+// PeersDown tells of nodes that are no longer part of it. Those that died
+// together are one event.
+type PeersDown struct {
+	Peers  []wire.Peer
 	Reason string
 }
 
@@ -54,7 +55,7 @@ type Misbehaved struct {
 
 func (Misbehaved) event()    {}
 func (PeerUp) event()        {}
-func (PeerDown) event()      {}
+func (PeersDown) event()     {}
 func (WorkerChanged) event() {}
 func (PilotShunned) event()  {}
 func (JobEnded) event()      {}

@@ -215,7 +215,11 @@ func (n *Node) absorbHubs(now time.Duration) {
 		n.routes, n.fx.Routes, n.stale = fx.Routes, fx.Routes, true
 	}
 	for _, p := range fx.Up {
+		n.watchHub(now, p, true)
 		n.meet(p.ID, p.Role)
+	}
+	for _, p := range fx.Down {
+		n.watchHub(now, p, false)
 	}
 }
 

@@ -84,8 +84,8 @@ func TestSecondHub(t *testing.T) {
 	w.kill("hub-a")
 	w.run(3 * time.Minute)
 	for _, e := range w.events["L"][before:] {
-		if d, ok := e.(core.PeerDown); ok && d.Peer.Role == wire.RolePilot {
-			t.Errorf("%s is taken for dead (%s): its hub is", w.names[d.Peer.ID], d.Reason)
+		if d, ok := e.(core.PeersDown); ok && d.Peers[0].Role == wire.RolePilot {
+			t.Errorf("%s is taken for dead (%s): its hub is", w.names[d.Peers[0].ID], d.Reason)
 		}
 	}
 	// Both are still heard of, and found over their other hub.

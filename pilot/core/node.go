@@ -13,8 +13,7 @@ import (
 
 // Defaults of a Config.
 const (
-	DefaultLease   = 10 * time.Minute
-	DefaultSuspect = 8 * time.Second // so that a death is known everywhere within 10 s
+	DefaultLease = 10 * time.Minute
 	// Forever, as Config.Idle, keeps a pilot without a job.
 	Forever = time.Duration(-1)
 )
@@ -35,11 +34,8 @@ type Config struct {
 	// Idle is how long a pilot lives without a job once it has had one; 0
 	// means that it leaves with its last job, [Forever] that it stays.
 	Idle time.Duration
-	// Suspect is how long a hub waits for a pilot of its site whose link has
-	// ended before it tells that the pilot is gone. 0 means [DefaultSuspect].
-	Suspect time.Duration
-	// Near are sites whose pilots run on this node's own machine, or are as near as those
-	// of its own site: an ended link is as good a reason for suspicion.
+	// Near are sites whose pilots run on this launcher's own machine: when the
+	// link of one ends it is as suspect as those of a hub are.
 	Near []string
 
 	// Runtimes are the kinds of runtimes that this pilot can serve; nil means
@@ -109,6 +105,7 @@ type Node struct {
 	overlay
 	carrier
 	hubs
+	watch
 	gossips
 	places
 	work
@@ -119,10 +116,10 @@ type Node struct {
 // New returns a node that has just started.
 func New(cfg Config, now time.Duration) *Node {
 	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
-	cfg.Suspect = cmp.Or(cfg.Suspect, DefaultSuspect)
 	cfg.Name = cfg.Name[:min(len(cfg.Name), wire.MaxName)]
 	n := &Node{cfg: cfg}
 	n.overlay.init(cfg, now)
+	n.initWatch(now)
 	n.initHubs(now)
 	n.moved()
 	n.initGossip(now)
@@ -151,6 +148,7 @@ func (n *Node) Tick(now time.Duration) {
 		return
 	}
 	n.tickOverlay(now)
+	n.tickWatch(now)
 	n.tickHubs(now)
 	n.tickGossip(now)
 	n.tickPlaces(now)
@@ -175,13 +173,15 @@ func (n *Node) settle(now time.Duration) {
 		n.receiveJob(now, n.cfg.ID, n.cfg.Site, m)
 	}
 	n.absorbHubs(now)
+	n.absorbWatch(now)
+	n.absorbHubs(now) // what it has done to the graph
 	n.seek(now)
 	n.rest(now)
 	if n.exit.done {
 		n.next = now + wire.MaxTime
 		return
 	}
-	next := min(n.nextOverlay(now), n.nextHubs(now), n.nextGossip(now), n.nextPlaces(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
+	next := min(n.nextOverlay(now), n.nextHubs(now), n.detector.Next(), n.nextGossip(now), n.nextPlaces(now), n.nextWork(now), n.jobs.next, n.nextLeaving(now))
 	n.next = (max(next, now+1) + grain - 1) / grain * grain
 }
 
@@ -204,18 +204,16 @@ func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
 	if l == nil || n.exit.done {
 		return
 	}
-	l.heard = now
+	if !l.routed {
+		n.detector.Heard(now, from)
+	}
 	if l.peer.Role == wire.RoleLauncher {
 		n.life = now
 	}
 	for _, j := range n.primaries {
 		j.Heard(now, from)
 	}
-	if l.silent {
-		l.silent = false
-		n.up(l.peer, wire.NodeID{}, from)
-	}
-	if !n.receiveOverlay(now, l, m) && !n.receiveHubs(now, l, m) && !n.receiveCarrier(now, l, m) {
+	if !n.receiveOverlay(now, l, m) && !n.receiveHubs(now, l, m) && !n.receiveWatch(now, l, m) && !n.receiveCarrier(now, l, m) {
 		n.receiveJob(now, from, l.peer.Site, m)
 	}
 	n.settle(now)

@@ -19,7 +19,7 @@ const (
 	retireEvery = 2 * time.Second
 	refreshEach = 15              // pings
 	helloEvery  = 2 * time.Second // until it is answered
-	silences    = 3               // of the time of suspicion, on a link that is up
+	pingEvery   = 3 * time.Second // and more often for a short lease
 )
 
 // overlay is what a node knows of others.
@@ -44,8 +44,6 @@ type overlay struct {
 
 type link struct {
 	peer    wire.Peer
-	heard   time.Duration
-	silent  bool          // it was taken for dead
 	met     bool          // it has answered our Hello
 	routed  bool          // through hubs
 	hubs    []wire.NodeID // of the peer, by its own word
@@ -62,9 +60,10 @@ type peer struct {
 }
 
 type news struct {
-	peer wire.Peer
-	down bool
-	from wire.NodeID
+	peer   wire.Peer
+	down   bool
+	spread bool // to other hubs
+	from   wire.NodeID
 }
 
 func (o *overlay) init(cfg Config, now time.Duration) {
@@ -77,7 +76,7 @@ func (o *overlay) init(cfg Config, now time.Duration) {
 }
 
 func (c *Config) pingEvery() time.Duration {
-	return min(job.RenewEvery(c.Lease), max(c.Suspect*2/5, 100*time.Millisecond))
+	return min(job.RenewEvery(c.Lease), pingEvery)
 }
 
 // quiet returns how long ago there was a sign of life from those we work for.
@@ -106,16 +105,21 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	if n.exit.done || p.ID == n.cfg.ID {
 		return
 	}
-	l := &link{peer: p, heard: now, routed: routed, spent: bucket{at: now}}
-	if n.links[p.ID] == nil {
+	l := &link{peer: p, routed: routed, spent: bucket{at: now}}
+	if old := n.links[p.ID]; old == nil {
 		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
 		n.order = slices.Insert(n.order, i, l)
 	} else {
 		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
 		n.order[i] = l
+		if routed {
+			n.watchUnlink(now, old)
+			n.hubsUnlink(now, old)
+		}
 	}
 	n.links[p.ID] = l
 	n.moved()
+	n.watchLink(now, l)
 	n.hubsLink(now, l)
 	n.gossipLink(now, p.ID)
 	if n.helloAt == 0 {
@@ -152,9 +156,10 @@ func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
 	i, _ := slices.BinarySearchFunc(n.order, id, byID)
 	n.order = slices.Delete(n.order, i, i+1)
 	n.moved()
+	n.watchUnlink(now, l)
 	n.hubsUnlink(now, l)
 	n.gossipUnlink(id)
-	n.suspect(now, id)
+	n.suspect(now, l)
 	n.settle(now)
 }
 
@@ -169,11 +174,16 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 			return true
 		}
 		l.peer.Offer, l.peer.Platform, l.peer.Name = m.Offer, m.Platform, m.Name
+		home := n.home(l)
 		if !slices.Equal(l.hubs, m.Hubs) {
 			l.hubs = m.Hubs
 			n.found(wire.Address{ID: id, Hubs: m.Hubs})
 		}
-		n.up(l.peer, wire.NodeID{}, id)
+		n.watchPilot(now, l)
+		n.seen(l)
+		if n.home(l) && !home {
+			n.tell(news{peer: l.peer, from: id})
+		}
 		n.welcome(now, l)
 	case *wire.Welcome:
 		l.met = true
@@ -197,7 +207,8 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 			n.pong(now, l)
 		}
 	case *wire.Leave:
-		n.down(now, id, id, m.Reason)
+		n.detector.Leave(now, id)
+		n.down(now, []wire.NodeID{id}, id, m.Reason, true)
 	case *wire.Tokens:
 		if l.peer.Role == wire.RoleLauncher && n.cfg.Role == wire.RoleHub {
 			n.fx.Tokens = append(n.fx.Tokens, m.Tokens)
@@ -295,9 +306,9 @@ func (n *Node) tickOverlay(now time.Duration) {
 	n.quiet(now)
 }
 
-// ping gives a sign of life to those that are served from here, and suspects
-// those that give none. Now and then a hub tells again whom it reaches, for
-// news may have been lost.
+// ping tells those that are served from here when there was a sign of life from
+// those we work for. Now and then a hub tells again whom it reaches, for news
+// may have been lost.
 func (n *Node) ping(now time.Duration) {
 	n.pings++
 	n.pinged = now
@@ -310,12 +321,6 @@ func (n *Node) ping(now time.Duration) {
 			continue
 		}
 		n.send(l.peer.ID, m)
-		if n.near(l.peer) && now-l.heard >= silences*n.cfg.Suspect {
-			if p := n.peers[l.peer.ID]; p != nil {
-				n.down(now, p.ID, p.ID, "it gives no sign of life")
-				l.silent = true
-			}
-		}
 	}
 }
 

@@ -4,40 +4,52 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/overlay/detect"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// suspect gives those that were reached over a link time to come back: a
-// pilot of our own site a short one, others their lease.
-func (n *Node) suspect(now time.Duration, id wire.NodeID) {
+// forever is when those are given up that others decide about.
+const forever = 2 * wire.MaxTime
+
+// suspect notes that those which were reached over a link cannot be reached.
+// The detector says when they are dead; those that it does not watch have
+// their lease to come back.
+func (n *Node) suspect(now time.Duration, l *link) {
 	for _, p := range n.peers {
-		wait := n.cfg.Lease
+		wait := forever
 		switch {
-		case p.ID == id && p.via.IsZero():
-			if n.near(p.Peer) {
-				wait = n.cfg.Suspect
+		case p.ID == l.peer.ID && p.via.IsZero():
+			if !n.watched(l) {
+				wait = n.cfg.Lease
 			}
-		case p.via != id:
+		case p.via != l.peer.ID:
 			continue
 		}
 		if p.lostAt == 0 {
 			p.lostAt = now + wait
-			if n.lostAt == 0 || p.lostAt < n.lostAt {
-				n.lostAt = p.lostAt
-			}
+			n.lostAt = sooner(n.lostAt, p.lostAt)
 		}
 	}
 }
 
-// near reports whether a node is a pilot that is watched from here.
-func (n *Node) near(p wire.Peer) bool {
-	return p.Role == wire.RolePilot && (p.Site == n.cfg.Site || slices.Contains(n.cfg.Near, p.Site))
+// seen notes a peer with a link to this node. Of one that others serve they
+// tell, to whom it matters.
+func (n *Node) seen(l *link) {
+	switch {
+	case !l.routed:
+		n.up(l.peer, wire.NodeID{}, l.peer.ID)
+	case n.cfg.Role == wire.RoleLauncher && len(l.hubs) > 0:
+		n.up(l.peer, l.hubs[0], l.peer.ID)
+	case n.cfg.Role == wire.RoleLauncher || l.peer.Role != wire.RolePilot:
+		n.up(l.peer, wire.NodeID{}, l.peer.ID)
+	}
 }
 
 // Gone tells that a peer's process is known to have ended, for instance
 // because this shell started it and saw its end. What it did is lost at once.
 func (n *Node) Gone(now time.Duration, id wire.NodeID, reason string) {
-	n.down(now, id, id, reason)
+	n.detector.Leave(now, id)
+	n.down(now, []wire.NodeID{id}, id, reason, true)
 	n.settle(now)
 }
 
@@ -45,14 +57,13 @@ func (n *Node) Gone(now time.Duration, id wire.NodeID, reason string) {
 // within a time, if they were alive: another hub has taken the place of theirs,
 // or none ever will. They do not get their lease to come back.
 func (n *Node) Expect(now time.Duration, site string, within time.Duration) {
+	n.detector.Expect(now, site, within)
 	for _, p := range n.peers {
 		if p.Site != site || p.Role != wire.RolePilot || p.lostAt == 0 {
 			continue
 		}
 		p.lostAt = min(p.lostAt, now+max(within, 1))
-		if n.lostAt == 0 || p.lostAt < n.lostAt {
-			n.lostAt = p.lostAt
-		}
+		n.lostAt = sooner(n.lostAt, p.lostAt)
 	}
 	n.settle(now)
 }
@@ -97,7 +108,7 @@ func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
 		}
 		n.peers[p.ID] = &peer{Peer: p, via: via}
 		n.downs.drop(p.ID)
-		n.tell(news{p, false, from})
+		n.tell(news{peer: p, from: from})
 		n.fx.Events = append(n.fx.Events, PeerUp{p})
 		return
 	}
@@ -108,26 +119,38 @@ func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
 	changed := old.Peer != p
 	*old = peer{Peer: p, via: via}
 	if changed || again {
-		n.tell(news{p, false, from})
+		n.tell(news{peer: p, from: from})
 	}
 }
 
-// down notes that a node is gone for good.
-func (n *Node) down(now time.Duration, id, from wire.NodeID, reason string) {
-	if id == n.cfg.ID {
+// down notes that nodes are gone for good, which is one change. Spread says that
+// other hubs are to hear of it from this one.
+func (n *Node) down(now time.Duration, ids []wire.NodeID, from wire.NodeID, reason string, spread bool) {
+	event := PeersDown{Reason: reason}
+	var gone []wire.NodeID
+	for _, id := range ids {
+		if id == n.cfg.ID {
+			continue
+		}
+		gone = append(gone, id)
+		n.forget(now, id)
+		known := n.peers[id]
+		if known != nil {
+			delete(n.peers, id)
+			event.Peers = append(event.Peers, known.Peer)
+		}
+		if fresh := n.downs.add(id); known != nil || fresh {
+			n.tell(news{peer: wire.Peer{ID: id}, down: true, from: from, spread: spread})
+		}
+	}
+	if len(event.Peers) > 0 {
+		n.fx.Events = append(n.fx.Events, event)
+	}
+	if len(gone) == 0 {
 		return
 	}
-	n.forget(now, id)
-	known := n.peers[id]
-	if known != nil {
-		delete(n.peers, id)
-		n.fx.Events = append(n.fx.Events, PeerDown{known.Peer, reason})
-	}
-	if fresh := n.downs.add(id); known != nil || fresh {
-		n.tell(news{wire.Peer{ID: id}, true, from})
-	}
 	for _, j := range n.primaries {
-		j.PilotDown(now, id, reason, &n.jx)
+		j.PilotsDown(now, gone, reason, &n.jx)
 		n.absorbJob(now, j)
 	}
 }
@@ -154,9 +177,9 @@ func (n *Node) flushNews() {
 		for _, x := range news {
 			switch {
 			case x.from == l.peer.ID || x.peer.ID == l.peer.ID:
-			case x.down:
+			case x.down && (x.spread || !near):
 				m.Down = append(m.Down, x.peer.ID)
-			case up && n.mine(x.peer.ID):
+			case up && !x.down && n.mine(x.peer.ID):
 				m.Up = append(m.Up, n.withRTT(x.peer))
 			}
 			if len(m.Up) == wire.MaxPeers || len(m.Down) == wire.MaxPeers {
@@ -197,14 +220,20 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 		}
 		if l := n.links[p.ID]; n.cfg.Role == wire.RoleLauncher && (l == nil || l.peer.Role == wire.RolePilot) {
 			n.up(p, from, from)
+			if p.Role == wire.RolePilot {
+				n.detector.Join(now, detect.Member{ID: p.ID, Role: p.Role, Site: p.Site, Home: from})
+			}
 			n.found(wire.Address{ID: p.ID, Hubs: []wire.NodeID{from}})
 		}
 	}
+	var gone []wire.NodeID
 	for _, id := range down {
-		if l := n.links[id]; l == nil || l.peer.Role == wire.RolePilot {
-			n.down(now, id, from, "its hub says that it is gone")
+		if l := n.links[id]; l == nil || l.peer.Role == wire.RolePilot && !n.watched(l) {
+			gone = append(gone, id)
 		}
 	}
+	n.detector.Leave(now, gone...)
+	n.down(now, gone, from, "its hub says that it is gone", true)
 }
 
 // reached returns the peers that a launcher reaches through this hub.
@@ -235,21 +264,27 @@ func (n *Node) sendPeers(l *link, list []wire.Peer) {
 	}
 }
 
-// giveUp takes the peers that did not come back in time for gone.
+// giveUp takes the peers that did not come back in time for gone. Others hear
+// of those only that nobody else knows of: whoever was cut off itself must not
+// declare the rest dead.
 func (n *Node) giveUp(now time.Duration) {
 	n.lostAt = 0
-	var gone []wire.NodeID
+	var mine, others []wire.NodeID
 	for id, p := range n.peers {
 		switch {
 		case p.lostAt == 0:
-		case now >= p.lostAt:
-			gone = append(gone, id)
-		case n.lostAt == 0 || p.lostAt < n.lostAt:
-			n.lostAt = p.lostAt
+		case now < p.lostAt:
+			n.lostAt = sooner(n.lostAt, p.lostAt)
+		case n.cfg.Role == wire.RoleLauncher && p.Role == wire.RolePilot && p.via.IsZero():
+			mine = append(mine, id)
+		default:
+			others = append(others, id)
 		}
 	}
-	slices.SortFunc(gone, wire.NodeID.Compare)
-	for _, id := range gone {
-		n.down(now, id, id, "it cannot be reached")
+	for _, list := range [][]wire.NodeID{mine, others} {
+		slices.SortFunc(list, wire.NodeID.Compare)
+		n.detector.Leave(now, list...)
 	}
+	n.down(now, mine, n.cfg.ID, "it cannot be reached", true)
+	n.down(now, others, n.cfg.ID, "it cannot be reached", false)
 }

@@ -51,13 +51,11 @@ func (n *Node) toRetire(site string) bool {
 }
 
 // sendRetire asks the hubs that are to go, which pass it on, and the pilots
-// without a hub.
+// that no hub of their own site serves.
 func (n *Node) sendRetire(now time.Duration) {
 	n.retireAt = 0
 	for _, p := range n.Peers() {
-		l := n.links[p.ID]
-		hub := p.Role == wire.RoleHub
-		if !n.toRetire(p.Site) || !hub && (p.Role != wire.RolePilot || l == nil || n.served(l)) {
+		if !n.toRetire(p.Site) || p.Role == wire.RoleLauncher || p.Role == wire.RolePilot && n.servedAtHome(p) {
 			continue
 		}
 		reason, ok := n.retired[p.Site]
@@ -67,6 +65,16 @@ func (n *Node) sendRetire(now time.Duration) {
 		n.send(p.ID, &wire.Retire{Reason: reason})
 		n.retireAt = now + retireEvery
 	}
+}
+
+// servedAtHome reports whether a hub of its own site serves a pilot.
+func (n *Node) servedAtHome(p wire.Peer) bool {
+	x := n.peers[p.ID]
+	if x == nil || x.via.IsZero() {
+		return false
+	}
+	via := n.peers[x.via]
+	return via != nil && via.Role == wire.RoleHub && via.Site == p.Site && via.lostAt == 0
 }
 
 // retire follows a Retire; a hub passes it on and lets its site go first.

@@ -316,8 +316,10 @@ func (s *stage) apply(name string, fx core.Effects) {
 			s.printf("%s! job %s ended %v, exit %d %s", name, jobName(e.Job), e.Outcome, e.Exit, e.Reason)
 		case core.PilotShunned:
 			s.printf("%s! pilot %s shunned", name, nodeName(e.Peer.ID))
-		case core.PeerDown:
-			s.printf("%s! peer %s down: %s", name, nodeName(e.Peer.ID), e.Reason)
+		case core.PeersDown:
+			for _, p := range e.Peers {
+				s.printf("%s! peer %s down: %s", name, nodeName(p.ID), e.Reason)
+			}
 		}
 	}
 	if fx.Leave != nil {

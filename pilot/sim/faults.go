@@ -3,7 +3,7 @@ package sim
 import (
 	"time"
 
-	"github.com/zorilla-grid/zorilla/pilot/core"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
 // planFaults plans misfortunes over the whole time of jobs.
@@ -275,8 +275,8 @@ func (w *world) troubled(n *node) bool {
 }
 
 // checkDeath holds that nobody who is alive and can be reached is taken for dead.
-func (w *world) checkDeath(n *node, e core.PeerDown) {
-	o := w.byID[e.Peer.ID]
+func (w *world) checkDeath(n *node, p wire.Peer, reason string) {
+	o := w.byID[p.ID]
 	if o != nil && !o.leaves {
 		w.deaths++
 	}
@@ -284,5 +284,5 @@ func (w *world) checkDeath(n *node, e core.PeerDown) {
 		return
 	}
 	w.falseDeaths++
-	w.violate("%s takes %s for dead, which lives: %s", n.spot.name(), o.spot.name(), e.Reason)
+	w.violate("%s takes %s for dead, which lives: %s", n.spot.name(), o.spot.name(), reason)
 }

@@ -210,9 +210,11 @@ func (w *world) event(n *node, e core.Event) {
 				delete(n.collects, key)
 			}
 		}
-	case core.PeerDown:
-		w.logf("%s: peer %s is down: %s", n.spot.name(), e.Peer.ID.Short(), e.Reason)
-		w.checkDeath(n, e)
+	case core.PeersDown:
+		for _, p := range e.Peers {
+			w.logf("%s: peer %s is down: %s", n.spot.name(), p.ID.Short(), e.Reason)
+			w.checkDeath(n, p, e.Reason)
+		}
 	}
 }
 
