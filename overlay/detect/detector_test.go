@@ -3,6 +3,7 @@ package detect_test
 import (
 	"math"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -341,4 +342,96 @@ func BenchmarkHub(b *testing.B) {
 			d.Ready()
 		}
 	}
+}
+
+// TestSaysThatItLives holds that a pilot that was away for long says so more
+// than once.
+func TestSaysThatItLives(t *testing.T) {
+	t.Parallel()
+	d := detect.New(detect.Config{ID: id(10), Role: wire.RolePilot, Site: "a"}, 0)
+	d.Join(0, detect.Member{ID: id(1), Role: wire.RoleHub, Site: "a"})
+	d.LinkUp(0, id(1), wire.RoleHub)
+	var now time.Duration
+	drive(d, &now, 5*time.Second, id(1))
+	now += 8 * time.Second
+	d.Tick(now)
+	beats := len(d.Ready().Sends) + len(drive(d, &now, now+250*time.Millisecond, id(1)).Sends)
+	if beats < 3 {
+		t.Errorf("%d beats in 250 ms after 8 s of silence, want 3", beats)
+	}
+}
+
+// TestOneChange holds that what dies within a moment is decided at once, and
+// not what dies later.
+func TestOneChange(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		apart   time.Duration
+		batches int
+	}{{0, 1}, {300 * time.Millisecond, 1}, {3 * time.Second, 2}} {
+		d := alone(4)
+		var now time.Duration
+		d.LinkDown(0, id(10))
+		drive(d, &now, tt.apart, id(2), id(11), id(12), id(13))
+		d.LinkDown(now, id(11))
+		fx := drive(d, &now, now+8*time.Second, id(2), id(12), id(13))
+		if len(fx.Deaths) != tt.batches {
+			t.Errorf("two nodes that die %v apart are %d changes, want %d", tt.apart, len(fx.Deaths), tt.batches)
+		}
+		decisions := make(map[uint64]bool) // notices are sent until they are acknowledged
+		for _, s := range fx.Sends {
+			if m, ok := s.Msg.(*wire.Notices); ok {
+				for _, n := range m.List {
+					if len(n.Dead) > 0 {
+						decisions[n.Seq] = true
+					}
+				}
+			}
+		}
+		if len(decisions) != tt.batches {
+			t.Errorf("two nodes that die %v apart are %d decisions, want %d", tt.apart, len(decisions), tt.batches)
+		}
+	}
+}
+
+// FuzzReceive holds that no message makes a detector panic, declare its own
+// pilots dead, or say what cannot be encoded.
+func FuzzReceive(f *testing.F) {
+	for _, m := range []wire.Message{
+		&wire.Beat{Incarnation: 3, Ask: 4, Answer: 5, Suspected: 6, Dead: true, Health: 7},
+		&wire.Inquiry{Seq: 1, Subjects: []wire.Subject{{ID: id(1)}, {ID: id(11)}, {ID: id(12), Incarnation: 9}}},
+		&wire.Finding{Seq: 1, Alive: []wire.Subject{{ID: id(10), Incarnation: 2}}, Silent: []wire.NodeID{id(11)}},
+		&wire.Notices{List: []*wire.Notice{{Origin: id(2), Seq: 3, Suspects: []wire.Subject{{ID: id(1)}, {ID: id(10)}},
+			Accuses: []wire.NodeID{id(2)}, Dead: []wire.NodeID{id(2), id(10), id(1)}, By: []wire.NodeID{id(2)}}}},
+	} {
+		f.Add(wire.Encode(m), uint8(0), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, from, seconds uint8) {
+		m, err := wire.Decode(b)
+		if err != nil {
+			return
+		}
+		d := alone(3)
+		var now time.Duration
+		sender := id(2)
+		if from%2 == 1 {
+			sender = id(11)
+		}
+		d.LinkDown(0, id(10))
+		d.LinkUp(0, id(10), wire.RolePilot)
+		for range 3 {
+			d.Receive(now, sender, m)
+			fx := drive(d, &now, now+time.Duration(seconds%4)*time.Second, id(2), id(10), id(11), id(12))
+			for _, s := range fx.Sends {
+				wire.Encode(s.Msg)
+			}
+			for _, dead := range fx.Deaths {
+				for _, own := range []int{10, 11, 12} {
+					if slices.Contains(dead.Nodes, id(own)) {
+						t.Fatalf("%v is declared dead", own)
+					}
+				}
+			}
+		}
+	})
 }
