@@ -174,6 +174,6 @@ func (d *Detector) count(subjects []wire.NodeID) {
 
 // hears reports whether this node itself has heard a hub lately.
 func (d *Detector) hears(m *member) bool {
-	return d.links[m.ID] != nil && d.time-m.heard < d.begin ||
+	return d.links[m.ID] != 0 && d.time-m.heard < d.begin ||
 		d.watches(m) && m.suspect == nil
 }

@@ -144,7 +144,7 @@ type Detector struct {
 	members  map[wire.NodeID]*member
 	watched  []*member     // by identity
 	orphanAt time.Duration // when the first one's lease ends, or earlier; 0: never
-	links    map[wire.NodeID]*link
+	links    map[wire.NodeID]wire.Role
 	ended    []ended
 	gone     nodeSet
 
@@ -181,11 +181,6 @@ type suspicion struct {
 	ripe      time.Duration // when its time was over; 0: it is not
 }
 
-type link struct {
-	role   wire.Role
-	opened time.Duration
-}
-
 type ended struct {
 	id wire.NodeID
 	at time.Duration
@@ -201,7 +196,7 @@ func New(cfg Config, now time.Duration) *Detector {
 	d := &Detector{
 		cfg: cfg, limit: cfg.Pause + 3*cfg.Period, begin: 6 * cfg.Period,
 		time: 1, last: now, due: now,
-		members: make(map[wire.NodeID]*member), links: make(map[wire.NodeID]*link),
+		members: make(map[wire.NodeID]*member), links: make(map[wire.NodeID]wire.Role),
 		asks: cfg.Seed << 16,
 	}
 	d.scanAt = d.time + time.Duration(cfg.Seed%uint64(cfg.Period))
@@ -397,7 +392,7 @@ func (d *Detector) Expect(now time.Duration, site string, within time.Duration) 
 // must be proven.
 func (d *Detector) LinkUp(now time.Duration, id wire.NodeID, role wire.Role) {
 	d.enter(now)
-	d.links[id] = &link{role, d.time}
+	d.links[id] = role
 	d.ended = slices.DeleteFunc(d.ended, func(e ended) bool { return e.id == id })
 	if d.gone.has(id) {
 		d.send(id, &wire.Beat{Dead: true})
@@ -417,7 +412,7 @@ func (d *Detector) LinkUp(now time.Duration, id wire.NodeID, role wire.Role) {
 // LinkDown tells that a link has ended.
 func (d *Detector) LinkDown(now time.Duration, id wire.NodeID) {
 	d.enter(now)
-	if d.links[id] == nil {
+	if d.links[id] == 0 {
 		return
 	}
 	delete(d.links, id)
@@ -437,7 +432,7 @@ func (d *Detector) LinkDown(now time.Duration, id wire.NodeID) {
 // Heard tells that a message has come over the link to a node: a sign of life.
 func (d *Detector) Heard(now time.Duration, id wire.NodeID) {
 	d.enter(now)
-	if m := d.members[id]; m != nil && d.links[id] != nil {
+	if m := d.members[id]; m != nil && d.links[id] != 0 {
 		d.hear(m)
 	}
 }

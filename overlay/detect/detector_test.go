@@ -344,6 +344,27 @@ func BenchmarkHub(b *testing.B) {
 	}
 }
 
+// TestUsedToPauses holds that a node which was silent for long before it came
+// back gets more time when its connection ends.
+func TestUsedToPauses(t *testing.T) {
+	t.Parallel()
+	took := func(pause time.Duration) time.Duration {
+		d := alone(2)
+		var now time.Duration
+		drive(d, &now, 5*time.Second, id(2), id(10), id(11))
+		drive(d, &now, now+pause, id(2), id(11))
+		d.Heard(now, id(10))
+		from := now
+		d.LinkDown(now, id(10))
+		for len(drive(d, &now, now+100*time.Millisecond, id(2), id(11)).Deaths) == 0 {
+		}
+		return now - from
+	}
+	if steady, pausing := took(0), took(7*time.Second); steady > 4500*time.Millisecond || pausing < 8*time.Second || pausing > 10*time.Second {
+		t.Errorf("a node that was never silent is given %v, one that was for 7 s %v", steady, pausing)
+	}
+}
+
 // TestSaysThatItLives holds that a pilot that was away for long says so more
 // than once.
 func TestSaysThatItLives(t *testing.T) {

@@ -48,7 +48,7 @@ const (
 func (d *Detector) inquireOf(m *member) {
 	var able []*member
 	for _, o := range d.watched {
-		if o != m && o.Role == wire.RolePilot && o.suspect == nil && d.links[o.ID] != nil {
+		if o != m && o.Role == wire.RolePilot && o.suspect == nil && d.links[o.ID] != 0 {
 			able = append(able, o)
 		}
 	}
@@ -73,7 +73,7 @@ func (d *Detector) inquireOf(m *member) {
 
 // inquire begins to find out what another node wants to know.
 func (d *Detector) inquire(from wire.NodeID, m *wire.Inquiry) {
-	if l := d.links[from]; l == nil || l.role == wire.RolePilot {
+	if l := d.links[from]; l == 0 || l == wire.RolePilot {
 		return
 	}
 	for _, s := range m.Subjects {
@@ -87,7 +87,7 @@ func (d *Detector) inquire(from wire.NodeID, m *wire.Inquiry) {
 			p.result = alive
 			p.subject.Incarnation = max(d.inc, s.Incarnation+1)
 			d.inc = p.subject.Incarnation
-		case d.links[s.ID] != nil:
+		case d.links[s.ID] != 0:
 			p.linked = true
 			d.send(s.ID, b)
 		case slices.ContainsFunc(d.ended, func(e ended) bool { return e.id == s.ID && d.time-e.at < endedFor }):
@@ -106,8 +106,8 @@ func (d *Detector) inquire(from wire.NodeID, m *wire.Inquiry) {
 // otherWay returns a hub or launcher besides one to which there is a link;
 // zero when there is none.
 func (d *Detector) otherWay(besides wire.NodeID) (relay wire.NodeID) {
-	for id, l := range d.links {
-		if id != besides && l.role != wire.RolePilot && (relay.IsZero() || id.Compare(relay) < 0) {
+	for id, role := range d.links {
+		if id != besides && role != wire.RolePilot && (relay.IsZero() || id.Compare(relay) < 0) {
 			relay = id
 		}
 	}
@@ -156,7 +156,7 @@ func (d *Detector) answerInquiries() {
 		if d.time-q.at < inquireFor {
 			return false
 		}
-		if m := d.members[q.observer]; m != nil && m.suspect == nil && d.links[q.observer] != nil {
+		if m := d.members[q.observer]; m != nil && m.suspect == nil && d.links[q.observer] != 0 {
 			missing++
 		}
 		return true
@@ -197,7 +197,7 @@ func (d *Detector) found(from wire.NodeID, f *wire.Finding) {
 		if m == nil || m.suspect == nil || !d.decides(m) || d.time-m.spoken > hearsay {
 			continue // or it should have found a way by now
 		}
-		if d.links[s.ID] == nil {
+		if d.links[s.ID] == 0 {
 			d.vouched(m, s.Incarnation)
 		} else {
 			// The link is there and silent, the node lives.

@@ -236,7 +236,7 @@ func (d *Detector) knowsHub(id wire.NodeID) bool {
 // end of a link of our own: an observer without one asks at once, and no
 // longer than those that had one.
 func (d *Detector) share(m *member, origin wire.NodeID) {
-	if d.hubs.doubted(origin, m.ID) >= 2 && d.links[m.ID] == nil && m.downAt == 0 && d.watches(m) {
+	if d.hubs.doubted(origin, m.ID) >= 2 && d.links[m.ID] == 0 && m.downAt == 0 && d.watches(m) {
 		m.downAt = d.time
 		d.scanAt = d.time
 	}
@@ -256,7 +256,7 @@ func (d *Detector) notice(n *wire.Notice) {
 				d.worsen(1)
 			}
 			d.announce(func(n *wire.Notice) { n.Clears = append(n.Clears, wire.Subject{ID: d.cfg.ID, Incarnation: d.inc}) })
-		case d.links[s.ID] != nil:
+		case d.links[s.ID] != 0:
 			if d.flood.vouches == nil || len(d.flood.vouches) >= maxVouches {
 				d.flood.vouches = make(map[wire.NodeID]uint32)
 			}

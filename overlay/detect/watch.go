@@ -16,7 +16,7 @@ func (d *Detector) watches(m *member) bool {
 		return true
 	case m.Role == wire.RolePilot:
 		return false
-	case d.cfg.Role == wire.RolePilot || d.links[m.ID] != nil:
+	case d.cfg.Role == wire.RolePilot || d.links[m.ID] != 0:
 		return true
 	case m.Role == wire.RoleHub && m.downAt != 0:
 		return true // until it is known what became of it
@@ -62,7 +62,7 @@ func (d *Detector) hear(m *member) {
 		m.gapAt = d.time
 	}
 	m.heard, m.spoken = d.time, d.time
-	if m.suspect != nil && d.links[m.ID] != nil {
+	if m.suspect != nil && d.links[m.ID] != 0 {
 		d.refute(m)
 	}
 }
@@ -74,7 +74,7 @@ func (d *Detector) vouched(m *member, inc uint32) {
 	if m.suspect == nil {
 		return
 	}
-	if m.downAt != 0 && d.links[m.ID] == nil && d.decides(m) {
+	if m.downAt != 0 && d.links[m.ID] == 0 && d.decides(m) {
 		// It lives, and stays suspected: as long as it has no link here, all
 		// there is are others' words.
 		m.downAt = d.time
@@ -130,7 +130,7 @@ func (d *Detector) silentFor(after time.Duration) time.Duration {
 // over returns when a suspicion has lasted long enough.
 func (d *Detector) over(m *member) time.Duration {
 	at := m.heard + d.silentFor(d.limit)
-	if m.downAt == 0 || d.links[m.ID] != nil {
+	if m.downAt == 0 || d.links[m.ID] != 0 {
 		return at
 	}
 	// As long as it was silent when it was known to live, and a bit; not more than others get.
@@ -160,7 +160,7 @@ func (d *Detector) scan() {
 	suspects := 0
 	for _, m := range d.watched {
 		d.greet(m, beat)
-		if m.suspect == nil && (d.time-m.heard >= d.silentFor(d.begin) || m.downAt != 0 && d.links[m.ID] == nil) {
+		if m.suspect == nil && (d.time-m.heard >= d.silentFor(d.begin) || m.downAt != 0 && d.links[m.ID] == 0) {
 			d.suspects(m)
 		}
 		if m.suspect != nil {
@@ -190,7 +190,7 @@ func (d *Detector) greet(m *member, beat *wire.Beat) {
 	}
 	every := d.cfg.Period
 	switch {
-	case d.links[m.ID] != nil:
+	case d.links[m.ID] != 0:
 		if m.Role == wire.RolePilot {
 			every = hubEvery
 		}
@@ -219,7 +219,7 @@ func (d *Detector) doubt(m *member) {
 		}
 		d.question(m)
 	}
-	closed := m.downAt != 0 && d.links[m.ID] == nil
+	closed := m.downAt != 0 && d.links[m.ID] == 0
 	if d.decides(m) && !s.inquired && (closed || d.time-m.heard >= d.silentFor(d.limit/2)) {
 		s.inquired = true
 		d.inquireOf(m)
@@ -238,7 +238,7 @@ func (d *Detector) doubt(m *member) {
 // question asks a suspect for a word: over the link, or by way of others.
 func (d *Detector) question(m *member) {
 	b := &wire.Beat{Incarnation: d.inc, Health: uint8(d.health), Ask: m.suspect.ask, Suspected: m.inc + 1}
-	if d.links[m.ID] != nil {
+	if d.links[m.ID] != 0 {
 		d.send(m.ID, b)
 		if m.Role == wire.RolePilot {
 			return
@@ -249,12 +249,12 @@ func (d *Detector) question(m *member) {
 	}
 	sent := 0
 	for _, id := range d.hubs.observers(m.ID) {
-		if d.links[id] != nil && sent < 3 {
+		if d.links[id] != 0 && sent < 3 {
 			sent++
 			d.fx.Sends = append(d.fx.Sends, Send{To: m.ID, Relay: id, Msg: b})
 		}
 	}
-	if sent == 0 && d.links[m.ID] == nil && !m.unheard {
+	if sent == 0 && d.links[m.ID] == 0 && !m.unheard {
 		d.send(m.ID, b)
 	}
 }
@@ -262,12 +262,16 @@ func (d *Detector) question(m *member) {
 // beat takes a sign of life.
 func (d *Detector) beat(from wire.NodeID, b *wire.Beat) {
 	m := d.members[from]
-	l := d.links[from]
-	if l == nil && m == nil && b.Ask == 0 && b.Answer == 0 {
+	role := d.links[from] // 0: it came through hubs
+	linked := role != 0
+	if !linked && m == nil && b.Ask == 0 && b.Answer == 0 {
 		return
 	}
-	above := l != nil && l.role != wire.RolePilot || l == nil && m != nil && m.Role != wire.RolePilot
-	if b.Dead && above && l != nil {
+	if !linked && m != nil {
+		role = m.Role
+	}
+	above := role == wire.RoleHub || role == wire.RoleLauncher
+	if b.Dead && above && linked {
 		d.fx.Condemned = true
 	}
 	if b.Suspected > d.inc && above {
@@ -281,16 +285,16 @@ func (d *Detector) beat(from wire.NodeID, b *wire.Beat) {
 	if b.Answer != 0 {
 		d.probed(from, b)
 	}
-	if l != nil {
+	if linked {
 		d.vouch(from, b.Incarnation)
 	}
 	if m == nil {
-		if l != nil && d.gone.has(from) && b.Ask == 0 && b.Answer == 0 {
+		if linked && d.gone.has(from) && b.Ask == 0 && b.Answer == 0 {
 			d.send(from, &wire.Beat{Dead: true})
 		}
 		return
 	}
-	if l != nil {
+	if linked {
 		m.inc = max(m.inc, b.Incarnation)
 		d.hear(m)
 		return
@@ -349,7 +353,7 @@ func (d *Detector) judge() {
 
 // why says for people why a member is dead.
 func (d *Detector) why(m *member) string {
-	if m.downAt != 0 && d.links[m.ID] == nil {
+	if m.downAt != 0 && d.links[m.ID] == 0 {
 		return "its connection has ended and it did not come back"
 	}
 	return fmt.Sprintf("it was silent for %v", (d.time - m.heard).Round(100*time.Millisecond))

@@ -67,14 +67,16 @@ func TestBothEnds(t *testing.T) {
 		}
 	}
 	now := 10 * time.Second
-	tell(g, now, state(5, 2, 4)) // 5 has lost its link to 6, which does not know yet
-	tell(g, now, state(12, 1, 3))
+	tell(g, now, state(5, 2, 4))        // 5 has lost its link to 6, which does not know yet
+	tell(g, now, state(12, 1, 3))       // 12 says that it has a link to 3
+	tell(g, now, state(13, 1, 12))      // and 13 does not say so,
+	tell(g, now, state(2, 2, 1, 3, 13)) // but 2 does
 	g.Tick(now + time.Second)
 	fx := g.Ready()
 	if fx.Routes == nil || fx.Routes[nodeID(6)] != nil || len(fx.Down) != 3 {
 		t.Errorf("6, 7 and 8 cannot be reached any more: %v", fx.Down)
 	}
-	if g.Routes()[nodeID(12)] != nil {
+	if g.Routes()[nodeID(12)] != nil || g.Routes()[nodeID(13)] != nil {
 		t.Error("a link counts that only one end declares")
 	}
 	s := state(3, 2, 2, 4, 12)
@@ -257,14 +259,17 @@ func TestServing(t *testing.T) {
 	}
 	w.connect(w.nodes[0], w.nodes[1], 10*time.Millisecond)
 	p := w.add(wire.RolePilot)
+	around := w.add(wire.RoleHub)
+	w.connect(w.nodes[0], around, 200*time.Millisecond)
+	w.connect(w.nodes[2], around, 200*time.Millisecond)
 	w.connect(p, w.nodes[1], time.Millisecond)
 	w.connect(p, w.nodes[2], time.Millisecond)
 	w.k.Run(5 * time.Second)
 	if got := w.nodes[0].g.Routes()[p.peer.ID]; !slices.Equal(got, ids(1, 3)) {
 		t.Errorf("route to the pilot: %v", got)
 	}
-	if got := w.nodes[0].g.Routes()[nodeID(2)]; got != nil {
-		t.Errorf("route across a pilot: %v", got)
+	if got := w.nodes[0].g.Routes()[nodeID(2)]; !slices.Equal(got, ids(4, 2)) {
+		t.Errorf("route that could be shorter across a pilot: %v", got)
 	}
 	if got := p.g.Routes()[nodeID(0)]; !slices.Equal(got, ids(1, 0)) {
 		t.Errorf("the pilot's route: %v", got)
@@ -274,6 +279,42 @@ func TestServing(t *testing.T) {
 	w.k.Run(w.k.Now() + 5*time.Second)
 	if got := w.nodes[0].g.Routes()[p.peer.ID]; got != nil {
 		t.Errorf("route to a pilot that has closed: %v", got)
+	}
+}
+
+// TestMeet holds that two parts of the network that meet know each other
+// within a few round trips, and are told nothing that they know.
+func TestMeet(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	for range 40 {
+		w.add(wire.RoleHub)
+	}
+	for i := range 40 {
+		if i%20 != 0 {
+			w.connect(w.nodes[i], w.nodes[i/20*20], 10*time.Millisecond)
+		}
+	}
+	w.k.Run(5 * time.Second)
+	before := w.messages
+	w.connect(w.nodes[0], w.nodes[20], 10*time.Millisecond)
+	w.k.Run(w.k.Now() + 500*time.Millisecond)
+	if wrong, pairs, _ := w.judge(); wrong > 0 {
+		t.Errorf("%d of %d routes are wrong half a second after two parts have met", wrong, pairs)
+	}
+	w.k.Run(w.k.Now() + 10*time.Second)
+	// 20 statements to each of 20 nodes in parts of up to 16, two new ones for
+	// everybody, and the acknowledgements.
+	if n := w.messages - before; n > 500 {
+		t.Errorf("%d messages after two parts have met", n)
+	}
+	before = w.messages
+	w.cut(w.nodes[0], w.nodes[1])
+	w.k.Run(w.k.Now() + 10*time.Second)
+	w.connect(w.nodes[0], w.nodes[1], 10*time.Millisecond)
+	w.k.Run(w.k.Now() + 10*time.Second)
+	if n := w.messages - before; n > 400 {
+		t.Errorf("%d messages about one link that ended and came back", n)
 	}
 }
 
