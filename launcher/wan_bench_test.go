@@ -135,7 +135,7 @@ func streamRate(b *testing.B, from, to *testbed.Host) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := x.Connect(ctx, conn, transport.TCP, transport.Options{}); err != nil {
+	if _, err := x.Connect(ctx, conn, transport.TCP, transport.Options{More: dial}); err != nil {
 		b.Fatal(err)
 	}
 	s, err := x.OpenStream(ctx, y.ID(), wire.StreamFetch)
