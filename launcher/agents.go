@@ -84,6 +84,7 @@ func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot
 	boot.Base, boot.Name = h.Base, h.Host
 	boot.Slots, boot.Cores, boot.Memory, boot.Disk = site.Slots, site.Cores, site.Memory, site.Disk
 	boot.Lease = pilot.Duration(r.s.leaseOf(site))
+	boot.Verbose = r.s.opts.Verbose
 	boot.Walltime = pilot.Duration(site.Walltime) // no Idle: a session of one job ends with it
 	data, err := boot.Encode()
 	if err != nil {

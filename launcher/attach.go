@@ -172,7 +172,11 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string, dead wi
 		return
 	}
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s is gone; starting another", h.Host)})
-	if err := r.startHub(ctx, h, true); err != nil {
+	err := r.restore(ctx, h)
+	if err == nil {
+		err = r.startHub(ctx, h, true)
+	}
+	if err != nil {
 		r.gone(err)
 		return
 	}

@@ -113,8 +113,16 @@ func (r *siteRun) deployBehind(ctx context.Context, head *host, name string, pil
 	return r.startPilots(ctx, h, pilots)
 }
 
-// prepare looks at a host and sees to it that a pilot binary is there.
+// prepare looks at a host for the first time and sees to it that a pilot binary
+// is there.
 func (r *siteRun) prepare(ctx context.Context, h *host) error {
+	r.add(h)
+	return r.equip(ctx, h, r.site.Keep)
+}
+
+// equip finds a place at a host and sees to it that a pilot binary is there, with
+// keep one that outlives the session.
+func (r *siteRun) equip(ctx context.Context, h *host, keep bool) error {
 	if h.behind == "" {
 		r.state("probing")
 	}
@@ -123,7 +131,6 @@ func (r *siteRun) prepare(ctx context.Context, h *host) error {
 	if err != nil {
 		return err
 	}
-	r.add(h)
 	digests := make(map[string]string)
 	for _, platform := range []string{"linux/amd64"} {
 		if b := r.atHand(ctx, platform); b != nil {
@@ -145,7 +152,7 @@ func (r *siteRun) prepare(ctx context.Context, h *host) error {
 	if err != nil {
 		return fmt.Errorf("site %s: %w", h.name, err)
 	}
-	if r.site.Keep {
+	if keep {
 		what := What{Path: path.Join(h.Base, "pilot-"+b.Digest), Digest: b.Digest, Keep: true}
 		if _, err := r.record(KindBinary, h.behind, what); err != nil {
 			return err
@@ -158,7 +165,7 @@ func (r *siteRun) prepare(ctx context.Context, h *host) error {
 	if err != nil {
 		return err
 	}
-	return h.put(ctx, r.s.id, data, r.site.Keep, func(n int) { r.moved(n, 0) })
+	return h.put(ctx, r.s.id, data, keep, func(n int) { r.moved(n, 0) })
 }
 
 // atHand returns a pilot binary that needs no waiting for.

@@ -67,6 +67,10 @@ type Options struct {
 	Warnings []string      // said at the start, with the first events
 	Command  []string      // the command line, for ps and the report
 
+	// Verbose has agents log more, and brings the log of a site's hub into the run's
+	// state directory when a pilot of the site is lost or the site fails.
+	Verbose bool
+
 	// Ask puts a question to the user (see gat.Asker); nil when nobody is there.
 	Ask func(site, question string, secret bool) (string, error)
 

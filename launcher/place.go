@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,9 @@ type host struct {
 	pilots      int // pilots among them
 	restarts    int // pilots started in the place of dead ones
 	hubRestarts int
+
+	restoring sync.Mutex // held while it is prepared again
+	restored  bool       // it has been
 
 	direct  map[string]bool // sockets of pilots that this node is connected to past the hub
 	bridges atomic.Int32    // for single bulk streams

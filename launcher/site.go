@@ -33,6 +33,8 @@ type siteRun struct {
 	gat  *gat.Site
 	wg   sync.WaitGroup // what was started for the site beside run
 
+	logging sync.Mutex // held while a log of the site is brought here
+
 	mu        sync.Mutex
 	status    SiteChanged
 	sent, got int64
@@ -161,8 +163,12 @@ func (r *siteRun) pilotDown(p wire.Peer, reason string) {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.finishing || r.s.over() {
+		return
+	}
+	r.s.deploys.Go(func() { r.keepLog(r.s.work) })
 	h := r.hostNamed(p.Name)
-	if r.finishing || h == nil || h.restarts >= maxRestarts || r.s.over() {
+	if h == nil || h.restarts >= maxRestarts {
 		return
 	}
 	h.restarts++
@@ -170,7 +176,10 @@ func (r *siteRun) pilotDown(p wire.Peer, reason string) {
 	r.deploying = true
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("a pilot on %s is gone (%s); starting another", p.Name, cmp.Or(reason, "no reason known"))})
 	r.s.deploys.Go(func() {
-		err := r.startPilot(r.s.work, h)
+		err := r.restore(r.s.work, h)
+		if err == nil {
+			err = r.startPilot(r.s.work, h)
+		}
 		if err != nil && r.s.work.Err() == nil {
 			r.s.events.emit(Warned{Site: r.site.Name, Text: oneLine(err)})
 		}
@@ -264,6 +273,9 @@ func (r *siteRun) finish(ctx context.Context) {
 	r.mu.Unlock()
 	if len(hosts) == 0 {
 		return
+	}
+	if r.failure() != nil || r.s.supply.gaveUp() {
+		r.keepLog(ctx)
 	}
 	r.state("cleaning")
 	// The hosts behind go first: the hub may be the only way there.

@@ -158,6 +158,25 @@ func (u *supply) why(end core.JobEnded) error {
 	return nil
 }
 
+// gaveUp reports whether the job was ended because it could not be had.
+func (u *supply) gaveUp() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failed != nil
+}
+
+// pilotOf returns a pilot of a site that is up.
+func (u *supply) pilotOf(site string) (wire.Peer, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, id := range slices.SortedFunc(maps.Keys(u.peers), wire.NodeID.Compare) {
+		if u.peers[id].Site == site {
+			return u.peers[id], true
+		}
+	}
+	return wire.Peer{}, false
+}
+
 // short reports whether fewer workers fit than the job wants, and gives a channel
 // that is closed when that may have changed.
 func (u *supply) short() (bool, <-chan struct{}) {

@@ -35,6 +35,7 @@ func plan(c *cli.Context) (launcher.Job, launcher.Options, error) {
 		Pilot:   c.String("pilot"),
 		Version: version(),
 		Command: append([]string{"zorilla"}, os.Args[1:]...),
+		Verbose: c.Bool("verbose"),
 	}
 	opts.Backends = all.Registry()
 	if opts.Lease, err = timeFlag(c, "lease", launcher.MinLease); err == nil {

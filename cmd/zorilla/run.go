@@ -75,7 +75,7 @@ func runCommand(stdout, stderr *os.File) *cli.Command {
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "write events to standard output, one JSON object per line"},
 			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the workers' lines even if nobody watches"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, DisableDefaultText: true, Usage: "tell about problems only"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "tell about every worker and pilot"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "tell about every worker and pilot, and keep the log of a site that loses one"},
 		},
 		Action: func(c *cli.Context) error { return run(c, stdout, stderr) },
 	}
