@@ -64,7 +64,15 @@ func flood(b *testing.B, w writeCloser, done <-chan struct{}) {
 	<-done
 }
 
+// plainTLS returns a TLS connection to a reader that says when all is read.
 func plainTLS(b *testing.B) (*tls.Conn, <-chan struct{}) {
+	b.Helper()
+	return plainTLSBlocks(b, 0)
+}
+
+// plainTLSBlocks returns a TLS connection to a reader that says when so many
+// more bytes are read, and at the end.
+func plainTLSBlocks(b *testing.B, size int) (*tls.Conn, <-chan struct{}) {
 	b.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -89,7 +97,17 @@ func plainTLS(b *testing.B) (*tls.Conn, <-chan struct{}) {
 		}
 		defer c.Close()
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
-		_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
+		buf := make([]byte, 256<<10)
+		for n := 0; ; {
+			k, err := s.Read(buf)
+			if n += k; size > 0 && n >= size {
+				n -= size
+				done <- struct{}{}
+			}
+			if err != nil {
+				return
+			}
+		}
 	}()
 	c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {

@@ -153,8 +153,9 @@ type recordConn struct {
 	held   []byte
 }
 
-// maxHeld is how many bytes a corked recordConn gathers at most.
-const maxHeld = 128 << 10
+// maxHeld is how many bytes a corked recordConn gathers at most: two full
+// records. With more, the two ends take turns where they should overlap.
+const maxHeld = 34 << 10
 
 func newRecordConn(l *lane) *recordConn {
 	return &recordConn{lane: l, r: bufio.NewReaderSize(l.Conn, readAhead)}

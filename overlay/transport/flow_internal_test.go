@@ -111,7 +111,7 @@ func TestFlowOverStripes(t *testing.T) {
 					var n atomic.Int64
 					p.slow = func() {
 						if n.Add(1)%8 == 0 {
-							time.Sleep(time.Millisecond) // a slower path, nothing is waited for
+							<-time.After(time.Millisecond) // a slower path
 						}
 					}
 				}
@@ -306,6 +306,7 @@ func TestWidener(t *testing.T) {
 		{"its rate is reached", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 1 * mb, 1, true, 4},
 		{"one is enough", 100 * time.Millisecond, 100 * time.Millisecond, 1 * mb, 1 * mb, 1, true, 2},
 		{"no loss", 100 * time.Millisecond, 100 * time.Millisecond, 50 * mb, 100 * mb, 1, false, 1},
+		{"a loss now and then", 100 * time.Millisecond, 100 * time.Millisecond, 50 * mb, 100 * mb, 1, true, 1},
 		{"loss behind a hub", 100 * time.Millisecond, time.Millisecond, 0.5 * mb, 100 * mb, 1, false, wire.MaxStripes},
 		{"a slow sender", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 100 * mb, 0.1, true, 1},
 		{"a near node", time.Millisecond, time.Millisecond, 0.5 * mb, 100 * mb, 1, true, 1},

@@ -11,6 +11,7 @@ const (
 	lookEvery  = 500 * time.Millisecond // and at least so many round trips:
 	lookTrips  = 4
 	farAway    = 5 * time.Millisecond // on shorter paths one connection is enough
+	fullEnough = 1 << 20              // bytes under way on each: losses do not hold it back
 	busyEnough = 0.7                  // of the time the sender waits for the path
 	gainEnough = 1.15                 // a rate that more stripes have to make of the old one
 	tryAgain   = 30 * time.Second     // after more were of no use
@@ -32,8 +33,8 @@ type course struct {
 // "The macroscopic behavior of the TCP congestion avoidance algorithm", 1997:
 // 1.2 segments per round trip over the root of the loss rate), several share
 // the loss. So where the sender waits for a long path that loses, or whose
-// losses happen where this end cannot see them, the stripes are doubled as long
-// as that raises the rate.
+// losses happen where this end cannot see them, and little is under way, the
+// stripes are doubled as long as that raises the rate.
 type widener struct {
 	last   course
 	rate   float64 // bytes per second before the stripes were doubled
@@ -55,6 +56,7 @@ func (w *widener) look(c course) int {
 	rate := float64(c.sent-w.last.sent) / passed.Seconds()
 	busy := float64(c.waited-w.last.waited) / float64(passed)
 	lossy := c.lost > w.last.lost || c.near < c.rtt/2
+	full := rate*c.rtt.Seconds() > fullEnough*float64(c.stripes)
 	grew := c.stripes > w.last.stripes
 	w.last = c
 	switch {
@@ -70,7 +72,7 @@ func (w *widener) look(c course) int {
 		w.rate = 0
 		w.resume = c.at.Add(tryAgain)
 		return 0
-	case !lossy:
+	case !lossy || full:
 		return 0
 	}
 	w.rate = rate
@@ -91,6 +93,9 @@ func (f *flow) look(begin time.Time) int {
 		c.stripes++
 		c.near = max(c.near, near)
 		c.lost += lost
+	}
+	if f.out.peer.Direct {
+		c.rtt = c.near // and the kernel has seen more of it than one handshake
 	}
 	return f.wider.look(c)
 }
