@@ -85,7 +85,7 @@ func (g *Graph) Receive(now time.Duration, from wire.NodeID, m wire.Message) boo
 		}
 	case *wire.LinksHeld:
 		if n != nil && n.relays {
-			g.held(now, n, m)
+			g.held(n, m)
 		}
 	default:
 		return false
@@ -261,17 +261,10 @@ func (g *Graph) tellHeld(n *neighbour) {
 }
 
 // held takes what a neighbour says it has.
-func (g *Graph) held(now time.Duration, n *neighbour, m *wire.LinksHeld) {
+func (g *Graph) held(n *neighbour, m *wire.LinksHeld) {
 	for _, h := range m.Held {
-		v := g.vertices[h.Origin]
-		if v == nil || v.state == nil {
-			continue
-		}
-		n.acknowledge(h.Origin, h.Seq)
-		if h.Seq < v.state.Seq && n.met {
-			if _, found := n.pending[h.Origin]; !found {
-				g.offer(n, v)
-			}
+		if v := g.vertices[h.Origin]; v != nil && v.state != nil {
+			n.acknowledge(h.Origin, h.Seq)
 		}
 	}
 	if !n.met && !m.More {

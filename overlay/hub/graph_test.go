@@ -296,25 +296,24 @@ func TestMeet(t *testing.T) {
 		}
 	}
 	w.k.Run(5 * time.Second)
-	before := w.messages
+	before := w.states
 	w.connect(w.nodes[0], w.nodes[20], 10*time.Millisecond)
 	w.k.Run(w.k.Now() + 500*time.Millisecond)
 	if wrong, pairs, _ := w.judge(); wrong > 0 {
 		t.Errorf("%d of %d routes are wrong half a second after two parts have met", wrong, pairs)
 	}
 	w.k.Run(w.k.Now() + 10*time.Second)
-	// 20 statements to each of 20 nodes in parts of up to 16, two new ones for
-	// everybody, and the acknowledgements.
-	if n := w.messages - before; n > 500 {
-		t.Errorf("%d messages after two parts have met", n)
+	// 20 to each of 20, both ways, and the two new ones of those that met to all.
+	if n := w.states - before; n > 2*20*20+2*40+40 {
+		t.Errorf("%d statements are passed on after two parts have met", n)
 	}
-	before = w.messages
+	before = w.states
 	w.cut(w.nodes[0], w.nodes[1])
 	w.k.Run(w.k.Now() + 10*time.Second)
 	w.connect(w.nodes[0], w.nodes[1], 10*time.Millisecond)
 	w.k.Run(w.k.Now() + 10*time.Second)
-	if n := w.messages - before; n > 400 {
-		t.Errorf("%d messages about one link that ended and came back", n)
+	if n := w.states - before; n > 4*40 {
+		t.Errorf("%d statements are passed on about one link that ended and came back", n)
 	}
 }
 

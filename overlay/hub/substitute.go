@@ -107,7 +107,7 @@ type Substitute struct {
 
 // NewSubstitute returns the machine of a pilot that has its hub.
 func NewSubstitute(self wire.NodeID, site string) *Substitute {
-	return &Substitute{self: self, site: site, links: make(map[wire.NodeID]bool), followers: make(map[wire.NodeID]time.Duration)}
+	return &Substitute{self: self, site: site}
 }
 
 // Advised takes the deputies that the hub has named.
@@ -161,6 +161,9 @@ func (s *Substitute) WayOut(now time.Duration, out bool) {
 
 // LinkUp tells of a link to another pilot.
 func (s *Substitute) LinkUp(now time.Duration, id wire.NodeID) {
+	if s.links == nil {
+		s.links = make(map[wire.NodeID]bool)
+	}
 	s.links[id] = true
 	if s.asked() == id {
 		s.askAt = now
@@ -219,6 +222,7 @@ func (s *Substitute) serve(now time.Duration, from wire.NodeID, x *wire.Serve) {
 		return
 	}
 	if len(s.followers) == 0 {
+		s.followers = make(map[wire.NodeID]time.Duration)
 		s.fx.Changed = true
 	}
 	s.followers[from] = max(now, 1)

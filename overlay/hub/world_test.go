@@ -30,6 +30,7 @@ type world struct {
 	links    map[[2]int]*truth // both ways
 	group    func(n int) int   // nil: no partition
 	messages int
+	states   int // statements in them
 	bytes    int
 	check    bool // everything that arrives is encoded
 }
@@ -110,6 +111,9 @@ func (w *world) link(a, b int) *truth {
 
 func (w *world) send(from, to *node, m wire.Message) {
 	w.messages++
+	if m, ok := m.(*wire.LinkStates); ok {
+		w.states += len(m.States)
+	}
 	if w.check || w.messages%16 == 0 {
 		b := wire.Encode(m)
 		w.bytes += len(b)
@@ -150,11 +154,7 @@ func (w *world) connect(a, b *node, rtt time.Duration) {
 	l.life++
 	life := l.life
 	for _, e := range [2][2]*node{{a, b}, {b, a}} {
-		at := w.k.Between(0, l.rtt)
-		if e[0] == b {
-			at += 0
-		}
-		w.k.After(at, func() {
+		w.k.After(w.k.Between(0, l.rtt), func() {
 			if l.up && l.life == life && !e[0].dead {
 				e[0].g.LinkUp(w.k.Now(), e[1].peer)
 				e[0].g.Measured(w.k.Now(), e[1].peer.ID, l.rtt)
