@@ -355,7 +355,11 @@ func describe(m wire.Message) string {
 	}
 	switch m := m.(type) {
 	case *wire.Advert:
-		return fmt.Sprintf("%s seq %d open %d", jobName(m.Job), m.Seq, m.Open)
+		text := fmt.Sprintf("%s seq %d open %d", jobName(m.Job), m.Seq, m.Open)
+		for _, a := range m.To {
+			text += fmt.Sprintf(" to %s:%d", nodeName(a.Node), a.Workers)
+		}
+		return text
 	case *wire.Claim:
 		return fmt.Sprintf("%s #%d for %d", jobName(m.Job), m.Seq, m.Workers)
 	case *wire.Hold:
