@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/backends/testbed"
+	"github.com/zorilla-grid/zorilla/launcher/bundle"
 	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
 
@@ -46,7 +47,11 @@ func buildPrograms(b *testing.B) *programs {
 	dir := b.TempDir()
 	p := &programs{dir: dir, zorilla: filepath.Join(dir, "zorilla"), pilot: filepath.Join(dir, "zorilla-pilot")}
 	for path, pkg := range map[string]string{p.zorilla: "zorilla", p.pilot: "zorilla-pilot"} {
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/zorilla-grid/zorilla/cmd/"+pkg)
+		flags := []string{"-trimpath", "-ldflags=-s -w"}
+		if path == p.pilot {
+			flags = bundle.Flags()
+		}
+		cmd := exec.Command("go", slices.Concat([]string{"build"}, flags, []string{"-o", path, "github.com/zorilla-grid/zorilla/cmd/" + pkg})...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)

@@ -5,8 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/zorilla-grid/zorilla/launcher/bundle"
 )
 
 // maxSize is the budget of the pilot's program in bytes: it is sent to every
@@ -22,7 +25,7 @@ func TestBudget(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
 		t.Run(arch, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "zorilla-pilot")
-			cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".")
+			cmd := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build"}, bundle.Flags(), []string{"-o", path, "."})...)
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
