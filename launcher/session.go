@@ -248,19 +248,22 @@ func (s *session) tellTransfers(ctx context.Context) {
 	}
 }
 
+// launcherSite is the site of the launcher itself.
+const launcherSite = "launcher"
+
 // network makes the session's CA and this machine's node.
 func (s *session) network(ctx context.Context) (err error) {
 	if s.authority, err = transport.NewAuthority(s.id, 0); err != nil {
 		return err
 	}
-	identity, err := s.authority.Identity(wire.RoleLauncher, "launcher")
+	identity, err := s.authority.Identity(wire.RoleLauncher, launcherSite)
 	if err != nil {
 		return err
 	}
 	s.signer = s.authority.Signer(identity, s.log)
 	s.sink = newOutputs(s)
 	s.agent = pilot.NewAgent(s, s.log)
-	cfg := transport.Config{Identity: identity, Signer: s.signer, Logger: s.log, Handlers: s.agent.Handlers()}
+	cfg := transport.Config{Identity: identity, Signer: s.signer, Logger: s.log, Handlers: s.agent.Handlers(), Network: transport.SystemNetwork(), NoListen: true}
 	cfg.Handlers[wire.StreamOutput] = s.sink.serve
 	if s.ep, err = transport.New(cfg); err != nil {
 		return err

@@ -19,6 +19,9 @@ import (
 // suspended, the core's clock does not.
 const maxNap = 5 * time.Second
 
+// followEvery is how often an agent looks whether links go another way.
+const followEvery = time.Second
+
 // ErrStopped is returned for calls to an agent whose loop has ended.
 var ErrStopped = errors.New("the agent has stopped")
 
@@ -40,13 +43,16 @@ type Agent struct {
 	crew    *crew
 	library staging.Library
 
-	ep    *transport.Endpoint
-	node  *core.Node // the loop's own
-	calls chan func(now time.Duration, n *core.Node)
-	done  chan struct{}     // closed when the loop has ended
-	early []transport.Event // came before the loop was run
+	ep       *transport.Endpoint
+	node     *core.Node // the loop's own
+	calls    chan func(now time.Duration, n *core.Node)
+	done     chan struct{}             // closed when the loop has ended
+	paths    map[wire.NodeID]wire.Path // of the links; the loop's own
+	followAt time.Duration
+	early    []transport.Event // came before the loop was run
 
 	tokens func([]wire.Token) // what to do with join tokens; nil for all but hubs
+	silent func()             // what to do when a hub is not heard; nil for all but pilots that call theirs
 	tasks  sync.WaitGroup     // goroutines that answer effects
 	sent   tally              // by the core, as far as it goes; the loop's own
 	blamed []string           // who was named in the log, and why; the loop's own
@@ -63,6 +69,7 @@ func NewAgent(home Home, log *slog.Logger) *Agent {
 		home:  home,
 		calls: make(chan func(time.Duration, *core.Node), 64),
 		done:  make(chan struct{}),
+		paths: make(map[wire.NodeID]wire.Path),
 	}
 }
 
@@ -110,6 +117,7 @@ func (a *Agent) Run(ctx context.Context, ep *transport.Endpoint, cfg core.Config
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		a.followPaths(bootTime())
 		if a.apply(ctx, a.node.Ready()) {
 			return nil
 		}
@@ -147,18 +155,54 @@ func (a *Agent) Done() <-chan struct{} { return a.done }
 func (a *Agent) event(now time.Duration, e transport.Event) {
 	switch e := e.(type) {
 	case transport.LinkUp:
-		a.log.Debug("link up", "peer", e.Peer.ID.Short(), "role", e.Peer.Role, "direct", e.Peer.Direct)
-		p := wire.Peer{ID: e.Peer.ID, Role: e.Peer.Role, Site: e.Peer.Site}
-		if e.Peer.Direct {
-			a.node.LinkUp(now, p)
-		} else {
-			a.node.LinkRouted(now, p)
-		}
+		a.linkUp(now, e.Peer)
 	case transport.LinkDown:
 		a.log.Info("link down", "peer", e.ID.Short(), "error", e.Err)
+		delete(a.paths, e.ID)
 		a.node.LinkDown(now, e.ID)
 	case transport.Received:
 		a.node.Receive(now, e.From, e.Message)
+	}
+}
+
+// linkUp tells the core of a link, and how it was made.
+func (a *Agent) linkUp(now time.Duration, p transport.Peer) {
+	a.log.Debug("link up", "peer", p.ID.Short(), "role", p.Role, "path", p.Path)
+	a.paths[p.ID] = p.Path
+	peer := wire.Peer{ID: p.ID, Role: p.Role, Site: p.Site, Path: pathOf(p)}
+	if p.Direct {
+		a.node.LinkUp(now, peer)
+	} else {
+		a.node.LinkRouted(now, peer)
+	}
+}
+
+// pathOf says for people how a link was made.
+func pathOf(p transport.Peer) wire.Path {
+	switch p.Path {
+	case wire.PathLocal:
+		return wire.PathLocal
+	case wire.PathDirect:
+		return wire.PathDirect
+	case wire.PathReverse:
+		return wire.PathReverse
+	case wire.PathSimultaneous:
+		return wire.PathSimultaneous
+	}
+	return wire.PathRouted
+}
+
+// followPaths tells the core of links whose path has changed: from hubs to a
+// carrier of their own, or back.
+func (a *Agent) followPaths(now time.Duration) {
+	if now < a.followAt {
+		return
+	}
+	a.followAt = now + followEvery
+	for _, p := range a.ep.Peers() {
+		if old, ok := a.paths[p.ID]; ok && old != p.Path {
+			a.linkUp(now, p)
+		}
 	}
 }
 
@@ -169,6 +213,10 @@ func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
 	}
 	if fx.Gate != nil {
 		a.ep.SetDefaultRoute(*fx.Gate)
+	}
+	for _, to := range fx.Dials {
+		a.ep.SetHubs(to.ID, to.Hubs)
+		a.ep.Improve(to.ID)
 	}
 	for _, at := range fx.Wheres {
 		a.ep.SetHubs(at.ID, at.Hubs)
@@ -184,6 +232,9 @@ func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
 	}
 	for _, c := range fx.Collects {
 		a.tasks.Go(func() { a.collect(ctx, c) })
+	}
+	if len(fx.Silent) > 0 && a.silent != nil {
+		a.silent()
 	}
 	for _, list := range fx.Tokens {
 		if a.tokens != nil {

@@ -24,6 +24,11 @@ const (
 	drainGrace     = 5 * time.Second  // from a wish to end to the end of the workers
 	walltimeMargin = 30 * time.Second // an agent begins to leave this long before its wall time is over
 	steady         = 10 * time.Second // a connection to a hub that held this long was a good one
+
+	callPatience   = 10 * time.Second       // for a call to a hub to be taken
+	urgentPatience = time.Second            // while one is feared for
+	urgentPause    = 300 * time.Millisecond // between such calls
+	urgency        = 10 * time.Second       // by then it is over, one way or the other
 )
 
 // A resident is an agent on a resource: it lives in a session directory, joins
@@ -41,7 +46,8 @@ type resident struct {
 	began time.Time
 	told  signals
 
-	admits []string // names of the join tokens in force; the loop's own
+	admits []string      // names of the join tokens in force; the loop's own
+	silent chan struct{} // a hub is not heard; holds one
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -70,7 +76,7 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer file.Close()
-	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told}
+	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
 	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid())
 	sweeping, stop := context.WithCancel(ctx)
 	var swept sync.WaitGroup
@@ -103,9 +109,10 @@ func (r *resident) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers()}
-	cfg.Handlers[wire.StreamLog] = r.serveLog
 	hub := r.boot.Role == wire.RoleHub.String()
+	// A hub's host is a login node: no port of it is opened for a direct link.
+	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers(), Network: transport.SystemNetwork(), NoListen: hub}
+	cfg.Handlers[wire.StreamLog] = r.serveLog
 	called := len(r.boot.Hubs) == 0 // whoever admits us comes to our socket
 	if called {
 		cfg.Join = &request
@@ -165,6 +172,12 @@ func (r *resident) live(ctx context.Context) error {
 			return err
 		}
 		defer r.agent.crew.close()
+		r.agent.silent = func() {
+			select {
+			case r.silent <- struct{}{}:
+			default:
+			}
+		}
 	}
 	if !called {
 		if err := r.ep.Admit(identity, nil); err != nil {
@@ -273,18 +286,29 @@ func (r *resident) joinAt(ctx context.Context, address string, request transport
 	return identity, err
 }
 
-// stayConnected keeps a carrier to one of the hubs until ctx ends.
+// stayConnected keeps a carrier to one of the hubs until ctx ends. When the
+// hub is not heard over it, it is called again, in short intervals: after a
+// break of the network a connection can be silent for much longer than the
+// break was, and what is silent for long counts as dead.
 func (r *resident) stayConnected(ctx context.Context) {
 	const first = 10 * time.Millisecond
 	wait := first
+	var urgent time.Time // until then
 	for ctx.Err() == nil {
 		for _, address := range r.boot.Hubs {
 			closed := make(chan error, 1)
-			err := r.connectTo(ctx, address, func(err error) { closed <- err })
+			patience := callPatience
+			if time.Now().Before(urgent) {
+				patience = urgentPatience
+			}
+			err := r.connectTo(ctx, address, patience, func(err error) { closed <- err })
 			if err == nil {
 				since := time.Now()
 				select {
 				case err = <-closed:
+				case <-r.silent:
+					err = errSilent
+					urgent = time.Now().Add(urgency)
 				case <-ctx.Done():
 					return
 				}
@@ -299,12 +323,20 @@ func (r *resident) stayConnected(ctx context.Context) {
 				r.log.Debug("hub not reached", "hub", address, "error", err)
 			}
 		}
+		if time.Now().Before(urgent) {
+			wait = min(wait, urgentPause)
+		}
 		pause(ctx, jitter(wait))
 		wait = min(wait*2, 10*time.Second)
 	}
 }
 
-func (r *resident) connectTo(ctx context.Context, address string, closed func(error)) error {
+// errSilent says why a hub is called that there is a connection to.
+var errSilent = errors.New("nothing is heard over it")
+
+func (r *resident) connectTo(ctx context.Context, address string, patience time.Duration, closed func(error)) error {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
 	conn, kind, err := dialAddress(ctx, address)
 	if err != nil {
 		return err

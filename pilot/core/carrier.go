@@ -47,6 +47,7 @@ const (
 	blameForged
 	blameBody
 	blameProbes
+	blameCards
 )
 
 // blame tells the user of this node, once, that a peer breaks the rules.
@@ -228,7 +229,7 @@ func (n *Node) receiveCarrier(now time.Duration, l *link, m wire.Message) bool {
 func (n *Node) receiveCarried(now time.Duration, l *link, from wire.Address, m wire.Message) {
 	switch m := m.(type) {
 	case *wire.Exchange, *wire.ExchangeReply:
-		n.receiveGossip(now, from, m)
+		n.receiveGossip(now, l, from, m)
 	case *wire.Probe:
 		n.probed(now, l, from, m)
 	case *wire.ProbeReply:

@@ -70,9 +70,14 @@ func (n *Node) describeSelf() {
 	n.sampler.Describe(c)
 }
 
-func (n *Node) receiveGossip(now time.Duration, from wire.Address, m wire.Message) {
-	if n.sampler != nil {
-		n.gossip(from, n.sampler.Receive(now, from.ID, m))
+func (n *Node) receiveGossip(now time.Duration, l *link, from wire.Address, m wire.Message) {
+	if n.sampler == nil {
+		return
+	}
+	forged := n.sampler.Stats().Forged
+	n.gossip(from, n.sampler.Receive(now, from.ID, m))
+	if n.sampler.Stats().Forged > forged {
+		n.blame(l, blameCards, "cards come over it that are not their subjects' word, by way of "+from.ID.Short())
 	}
 }
 

@@ -359,6 +359,24 @@ func TestHostilePilot(t *testing.T) {
 	}
 }
 
+// Who passes on what nobody has signed is named once.
+func TestForgedCards(t *testing.T) {
+	t.Parallel()
+	w := twoSites(t, 2)
+	w.run(10 * time.Second)
+	for i := range 20 {
+		c := &wire.Card{ID: nodeID(fmt.Sprint("nobody", i)), Role: wire.RolePilot, Site: "a", Seq: 1, Signature: make([]byte, wire.SignatureSize)}
+		w.send("a0", "hub-a", &wire.Exchange{Seq: uint64(i), Entries: []wire.Entry{{Card: c}}})
+		w.run(time.Second)
+	}
+	if n := w.blamed("hub-a"); n != 1 {
+		t.Errorf("the forger is named %d times", n)
+	}
+	if v := w.node("hub-a").Stats(w.now).View; v > len(w.nodes)-1 {
+		t.Errorf("%d nodes are known, there are %d", v, len(w.nodes))
+	}
+}
+
 // A node answers only so many probes, whoever asks.
 func TestProbesBounded(t *testing.T) {
 	t.Parallel()

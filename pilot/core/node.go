@@ -87,6 +87,7 @@ type Effects struct {
 	Gate     *wire.NodeID                  // who relays for this node from now on; zero: nobody
 	Wheres   []wire.Address                // by which hubs nodes are found
 	Dials    []wire.Address                // nodes that a direct link is wanted to, if it can be had
+	Silent   []wire.NodeID                 // hubs that are not heard any more: another connection may do better
 	Tokens   [][]wire.Token                // a hub's join tokens from now on, the last one counts
 	Events   []Event                       // for the user of this node
 	Leave    *Leave

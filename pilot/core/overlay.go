@@ -105,7 +105,7 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	if n.exit.done || p.ID == n.cfg.ID {
 		return
 	}
-	l := &link{peer: p, routed: routed, spent: bucket{at: now}}
+	l := &link{peer: p, routed: routed, spent: bucket{tokens: pilotBurst, at: now}}
 	if old := n.links[p.ID]; old == nil {
 		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
 		n.order = slices.Insert(n.order, i, l)

@@ -135,6 +135,9 @@ func (n *Node) doubt(now time.Duration, id wire.NodeID, yes bool) {
 			n.doubted = make(map[wire.NodeID]bool)
 		}
 		n.doubted[id] = true
+		if n.cfg.Role == wire.RolePilot {
+			n.fx.Silent = append(n.fx.Silent, id)
+		}
 	} else {
 		delete(n.doubted, id)
 	}
