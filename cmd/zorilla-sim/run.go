@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +53,9 @@ func run(c *cli.Context, stdout, stderr io.Writer) error {
 	if c.Args().Present() {
 		return fmt.Errorf("run takes no argument, not %q", c.Args().First())
 	}
+	// A simulation makes much that is short-lived, in one goroutine: memory is
+	// cheaper than looking through it often.
+	defer debug.SetGCPercent(debug.SetGCPercent(300))
 	trace, err := openTrace(c)
 	if err != nil {
 		return err
@@ -78,7 +82,7 @@ func runSeeds(c *cli.Context, stdout, stderr io.Writer, log func(time.Duration, 
 		}
 		cfg.RTT, cfg.RTTFlags = m, fmt.Sprintf("--rtt %s --unit %s", c.String("rtt"), c.String("unit"))
 	}
-	bytes := sim.IdleBytes(500)
+	bytes := sim.IdleBytes(100)
 	var failed error
 	for i := range c.Uint64("seeds") {
 		cfg.Seed = c.Uint64("seed") + i
@@ -130,7 +134,7 @@ func play(c *cli.Context, stdout, stderr io.Writer, log func(time.Duration, stri
 	if c.IsSet("seed") {
 		s.Override(c.Uint64("seed"))
 	}
-	bytes := sim.IdleBytes(500)
+	bytes := sim.IdleBytes(100)
 	began := time.Now()
 	out := s.Play(log, trace.message())
 	m := measured{time.Since(began).Seconds(), bytes}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -12,6 +13,7 @@ const (
 	maxSends  = 512  // messages of a node at once, beside 8 for each link
 	maxQueued = 1024 // messages under way between two nodes
 	maxBad    = 20   // violations that are kept
+	viewsEach = 1000 // views looked at in a second, about; all in turn
 
 	// margin is for what a lease's end takes: messages, kills, reports.
 	margin = 15 * time.Second
@@ -108,6 +110,9 @@ func (w *world) checkEverySecond() {
 		for _, p := range n.processes {
 			w.checkOutlives(n, p.key)
 		}
+		if len(w.spots) <= viewsEach || (s.index+w.looks)%(len(w.spots)/viewsEach+1) == 0 {
+			w.checkView(n)
+		}
 	}
 	if w.net.queued > maxQueued {
 		w.violate("%d messages under way between two nodes", w.net.queued)
@@ -115,8 +120,26 @@ func (w *world) checkEverySecond() {
 	if w.net.bytes > maxQueue || w.cfg.Calm && w.net.overflow > 0 {
 		w.violate("%d bytes have waited for a link, %d links overflowed", w.net.bytes, w.net.overflow)
 	}
+	w.looks++
 	if len(w.violations) < maxBad {
-		w.k.After(time.Second, w.checkEverySecond)
+		w.watch()
+	}
+}
+
+// checkView: a view holds no self, nobody twice, nobody who never was, and of
+// nobody a card that is not its own word.
+func (w *world) checkView(n *node) {
+	view := n.core.View(w.local(n))
+	for i, e := range view {
+		o := w.byID[e.Card.ID]
+		switch {
+		case e.Card.ID == n.id:
+			w.violate("%s is in its own view", n.spot.name())
+		case o == nil || e.Card.Role != o.spot.role || e.Card.Site != o.spot.site.name:
+			w.violate("%s has a card of nobody in its view: %s", n.spot.name(), e.Card.ID.Short())
+		case slices.ContainsFunc(view[:i], func(x wire.Entry) bool { return x.Card.ID == e.Card.ID }):
+			w.violate("%s has %s in its view twice", n.spot.name(), o.spot.name())
+		}
 	}
 }
 

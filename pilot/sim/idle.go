@@ -1,33 +1,38 @@
 package sim
 
 import (
-	"encoding/binary"
 	"runtime"
 	"time"
-
-	"github.com/zorilla-grid/zorilla/overlay/wire"
-	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
-// IdleBytes measures how many bytes of memory the state of an idle pilot
-// takes: one of n, each with a link to a hub.
+// idleTime is when nodes know as many others as they ever will.
+const idleTime = 2 * time.Minute
+
+// IdleBytes measures how many bytes of memory the state of an idle node takes,
+// in a calm session of n nodes without a job: what becomes free when the nodes
+// are let go of, and nothing else. A card that many nodes keep counts once.
 func IdleBytes(n int) int64 {
-	var before, after runtime.MemStats
-	nodes := make([]*core.Node, n)
-	hub := wire.Peer{ID: wire.NodeID{1}, Role: wire.RoleHub, Site: "site"}
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for i := range nodes {
-		var id wire.NodeID
-		binary.BigEndian.PutUint64(id[8:], uint64(i+1))
-		nodes[i] = core.New(core.Config{ID: id, Role: wire.RolePilot, Site: "site", Name: "host",
-			Offer: wire.Offer{Slots: 8, Cores: 8}, Platform: "linux/amd64"}, time.Second)
-		nodes[i].LinkUp(time.Second, hub)
-		nodes[i].Receive(time.Second, hub.ID, &wire.Welcome{})
-		nodes[i].Ready()
+	w := newWorld(worldConfig{Seed: 1, Layout: gridLayout(newRand(1), n, nil), Calm: true})
+	w.codec = 1 << 60 // a card that was decoded would be a card of its own
+	w.build(5 * time.Second)
+	w.k.Run(idleTime)
+	var nodes []*node
+	for _, s := range w.spots {
+		nodes = append(nodes, s.node)
 	}
+	with := heap()
+	for _, n := range nodes {
+		n.core = nil
+	}
+	without := heap()
+	runtime.KeepAlive(w)
+	return max(0, with-without) / int64(len(nodes))
+}
+
+// heap is how many bytes are in use.
+func heap() int64 {
+	var m runtime.MemStats
 	runtime.GC()
-	runtime.ReadMemStats(&after)
-	runtime.KeepAlive(nodes)
-	return max(0, int64(after.HeapAlloc)-int64(before.HeapAlloc)) / int64(max(n, 1))
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

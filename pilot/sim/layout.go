@@ -178,10 +178,14 @@ func synthetic(r *rand.Rand, sites int) [][]time.Duration {
 	return m
 }
 
-// gridLayout spreads nodes evenly over sites of about 25, with slots of all
-// sorts: over those of a matrix of round trips, or over made up ones.
+// gridLayout spreads nodes evenly over sites of about 25, of which there are
+// at most 400, with slots of all sorts: over those of a matrix of round trips,
+// or over made up ones.
 func gridLayout(r *rand.Rand, nodes int, wan [][]time.Duration) layout {
-	sites := min(max(1, nodes/25), 400)
+	return spread(r, nodes, min(max(1, nodes/25), 400), wan)
+}
+
+func spread(r *rand.Rand, nodes, sites int, wan [][]time.Duration) layout {
 	if wan != nil {
 		sites = min(len(wan), max(1, (nodes-1)/2))
 	} else {
@@ -201,10 +205,11 @@ func gridLayout(r *rand.Rand, nodes int, wan [][]time.Duration) layout {
 	return l
 }
 
-// mixedLayout is a gridLayout of machines that are hard to reach: of all
-// classes, one site behind another, and some machines on which nothing starts.
+// mixedLayout is a grid of machines that are hard to reach: of all classes, one
+// site behind another, and some machines on which nothing starts. There are at
+// most 100 sites: nobody has logins at more.
 func mixedLayout(r *rand.Rand, nodes int, wan [][]time.Duration, bad float64) layout {
-	l := gridLayout(r, nodes, wan)
+	l := spread(r, nodes, min(max(1, nodes/25), 100), wan)
 	for i := range l.Sites {
 		s := &l.Sites[i]
 		s.Reach = reach(r.IntN(len(reachNames)))

@@ -17,6 +17,8 @@ const (
 	nodeLease = 60 * time.Second
 	endBound  = 15 * time.Minute // for all jobs to end, once faults have
 	bootTime  = 6 * time.Second  // for everybody to be there, once faults have stopped
+	// manyNodes are too many to wait for their leases at the end.
+	manyNodes = 2000
 	leaveTime = 40 * time.Second // for everybody to leave, beside the lease
 )
 
@@ -131,7 +133,7 @@ func (w *world) finish() {
 	}
 	w.over = true
 	home := w.home()
-	if w.k.Chance(0.5) {
+	if len(w.spots) > manyNodes || w.k.Chance(0.5) {
 		w.logf("the launcher retires everybody")
 		var told []*node
 		for _, s := range w.spots[1:] {
@@ -210,7 +212,7 @@ func (w *world) planJobs(calm time.Duration) {
 		if k.Chance(0.3) {
 			spec.Program.Root = wire.Digest{}
 		}
-		j := newJobState(spec, k.Between(time.Second, 40*time.Second))
+		j := newJobState(spec, k.Between(time.Second, min(40*time.Second, calm/3)+2*time.Second))
 		if k.Chance(0.3) {
 			j.fails = 0.02
 		}

@@ -1,8 +1,13 @@
 package sim_test
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,7 +30,7 @@ func run(t *testing.T, cfg sim.Config) sim.Result {
 func TestSeeds(t *testing.T) {
 	seeds := []uint64{1, 2, 3, 36, 60}
 	for _, seed := range seeds {
-		r := run(t, sim.Config{Nodes: 200, Seconds: 120, Seed: seed})
+		r := run(t, sim.Config{Nodes: 120, Seconds: 120, Seed: seed})
 		if r.Faults < 10 || len(r.Jobs) < 3 {
 			t.Errorf("seed %d: %d faults, %d jobs: that tries nothing", seed, r.Faults, len(r.Jobs))
 		}
@@ -33,7 +38,7 @@ func TestSeeds(t *testing.T) {
 }
 
 func TestSameDigestTwice(t *testing.T) {
-	cfg := sim.Config{Nodes: 200, Seconds: 60, Seed: 7}
+	cfg := sim.Config{Nodes: 100, Seconds: 60, Seed: 7}
 	a, b := run(t, cfg), run(t, cfg)
 	if d := cmp.Diff(a, b); d != "" {
 		t.Errorf("the same seed twice (-first +second):\n%s", d)
@@ -46,8 +51,8 @@ func TestSameDigestTwice(t *testing.T) {
 
 // TestCalm holds that without faults nothing is lost, and nothing outlives its job.
 func TestCalm(t *testing.T) {
-	for seed := range uint64(6) {
-		r := run(t, sim.Config{Nodes: 100, Seconds: 60, Seed: seed, Calm: true})
+	for seed := range uint64(4) {
+		r := run(t, sim.Config{Nodes: 60, Seconds: 60, Seed: seed, Calm: true})
 		for _, j := range r.Jobs {
 			if j.Lost > 0 && j.Outcome == "ok" {
 				t.Errorf("seed %d: job %s lost %d workers without any fault", seed, j.ID, j.Lost)
@@ -63,9 +68,47 @@ func TestSmall(t *testing.T) {
 	}
 }
 
+// TestFreshSeed runs a seed that nobody has run before. When it fails, the
+// command that is printed runs it again.
+func TestFreshSeed(t *testing.T) {
+	run(t, sim.Config{Nodes: 60, Seconds: 90, Seed: uint64(time.Now().UnixNano())})
+}
+
+// TestSweep runs as many seeds as ZORILLA_SIM_SWEEP says.
+func TestSweep(t *testing.T) {
+	n, err := strconv.ParseUint(os.Getenv("ZORILLA_SIM_SWEEP"), 10, 32)
+	if err != nil {
+		t.Skip("ZORILLA_SIM_SWEEP is no number of seeds")
+	}
+	for seed := range n {
+		run(t, sim.Config{Nodes: 40 + int(seed%5)*20, Seconds: 120, Seed: 1000 + seed})
+	}
+}
+
+// TestSameDigestElsewhere holds that a digest is the same in another process,
+// with other addresses and another hash of maps.
+func TestSameDigestElsewhere(t *testing.T) {
+	const child = "ZORILLA_SIM_DIGEST"
+	cfg := sim.Config{Nodes: 60, Seconds: 30, Seed: 11}
+	if os.Getenv(child) != "" {
+		fmt.Printf("digest %s\n", run(t, cfg).Digest)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSameDigestElsewhere$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := "digest " + run(t, cfg).Digest + "\n"; !strings.Contains(string(out), want) {
+		t.Errorf("want %q of the other process, which says\n%s", want, out)
+	}
+}
+
+// TestIdleNode keeps the state of a node from growing.
 func TestIdleNode(t *testing.T) {
-	const limit = 16 << 10
-	if b := sim.IdleBytes(500); b <= 0 || b > limit {
+	const limit = 28 << 10
+	if b := sim.IdleBytes(100); b <= 0 || b > limit {
 		t.Errorf("an idle node takes %d bytes, want at most %d", b, limit)
 	}
 }

@@ -41,6 +41,7 @@ type world struct {
 
 	jobs        []*jobState
 	jobOf       map[wire.JobID]*jobState
+	looks       int // of the checkers
 	faults      int
 	deaths      int // told of nodes that had not left
 	falseDeaths int
