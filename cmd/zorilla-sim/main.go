@@ -23,7 +23,7 @@ func app(stdout, stderr io.Writer) *cli.App {
 		Usage:           "run the whole system in simulation",
 		Writer:          stdout,
 		ErrWriter:       stderr,
-		Commands:        []*cli.Command{runCommand(stdout, stderr), gossipCommand(stdout), coordinatesCommand(stdout), gangCommand(stdout, stderr)},
+		Commands:        []*cli.Command{runCommand(stdout, stderr), gossipCommand(stdout), coordinatesCommand(stdout), gangCommand(stdout, stderr), gangsCommand(stdout, stderr)},
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {},
 	}

@@ -1,8 +1,8 @@
 package flood
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/vivaldi"
@@ -26,6 +26,7 @@ type Place struct {
 	Hub        wire.NodeID
 	Site       string
 	Coordinate *wire.Coordinate // nil is not known
+	Links      []wire.HubLink   // what was measured from it to others, by identity
 	Workers    int
 }
 
@@ -34,10 +35,28 @@ func Between(a, b *Place) time.Duration {
 	switch {
 	case a.Hub == b.Hub || a.Site != "" && a.Site == b.Site:
 		return vivaldi.SiteDistance
+	}
+	if d := a.measured(b); d > 0 {
+		return d
+	}
+	switch {
 	case a.Coordinate == nil || b.Coordinate == nil:
 		return Unknown
 	}
 	return max(vivaldi.Distance(*a.Coordinate, *b.Coordinate), vivaldi.SiteDistance)
+}
+
+// measured returns the round-trip time over a link between two places, 0 when
+// there is none.
+func (p *Place) measured(o *Place) time.Duration {
+	if len(p.Links) == 0 {
+		return 0
+	}
+	i, found := slices.BinarySearchFunc(p.Links, o.Hub, func(l wire.HubLink, id wire.NodeID) int { return l.ID.Compare(id) })
+	if !found {
+		return 0
+	}
+	return time.Duration(p.Links[i].RTT) * time.Microsecond
 }
 
 // Choose returns how many workers to put at each of the places so that want of
@@ -92,7 +111,7 @@ func centres(places, there []Place, want int) []int {
 		}
 		tries = append(tries, try{c, cost})
 	}
-	slices.SortStableFunc(tries, func(a, b try) int { return cmp.Compare(a.cost, b.cost) })
+	sort.SliceStable(tries, func(i, j int) bool { return tries[i].cost < tries[j].cost })
 	var list []int
 	for _, t := range tries[:min(len(tries), maxStarts)] {
 		list = append(list, t.at)

@@ -1,8 +1,8 @@
 package flood
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -52,9 +52,10 @@ type View struct {
 	Tables *Tables
 	Blind  bool // do not look at free slots: search in rings
 	Needs  *wire.Requirements
-	There  []Place // where the job has workers or claims already
-	From   Place   // the primary
-	Asks   bool    // the tables are at its hub, which is asked: Step.Find
+	There  []Place                              // where the job has workers or claims already
+	Links  func(hub wire.NodeID) []wire.HubLink // measured links of a hub, by identity; nil: none are known
+	From   Place                                // the primary
+	Asks   bool                                 // the tables are at its hub, which is asked: Step.Find
 }
 
 // Step is what to do next.
@@ -160,6 +161,9 @@ func (s *Search) ask(now time.Duration, want int, v View, step *Step) bool {
 	places := v.Tables.Places(now, v.Needs)
 	room := 0
 	for i := range places {
+		if v.Links != nil {
+			places[i].Links = v.Links(places[i].Hub)
+		}
 		room += places[i].Workers
 	}
 	if room < want {
@@ -192,8 +196,8 @@ func (s *Search) ask(now time.Duration, want int, v View, step *Step) bool {
 func (s *Search) ring(now time.Duration, want int, v View) Step {
 	places := v.Tables.Places(now, v.Needs)
 	places = slices.DeleteFunc(places, func(p Place) bool { return slices.Contains(s.opened, p.Hub) })
-	slices.SortStableFunc(places, func(a, b Place) int {
-		return cmp.Compare(Between(&v.From, &a), Between(&v.From, &b))
+	sort.SliceStable(places, func(i, j int) bool {
+		return Between(&v.From, &places[i]) < Between(&v.From, &places[j])
 	})
 	n := max(RingFirst, len(s.opened))
 	if s.got > 0 {

@@ -239,7 +239,7 @@ func (n *Node) measured(now time.Duration, from wire.Address, m *wire.ProbeReply
 		return // nobody asked
 	}
 	p := vivaldi.Peer{ID: from.ID, Coordinate: m.Coordinate, At: m.At}
-	if n.here.Observe(wall(now), p, rtt) != nil {
+	if n.firsthand(from.ID) && n.here.Observe(wall(now), p, rtt) != nil {
 		return // it cannot be true
 	}
 	n.hear(now, p, m.Hints)
@@ -255,7 +255,9 @@ func (n *Node) placed(now time.Duration, from wire.Address, m *wire.Placed) {
 	}
 	p := vivaldi.Peer{ID: from.ID, Coordinate: m.Coordinate, At: m.At}
 	if rtt, ok := n.answer(now, from.ID, m.Seq); ok {
-		_ = n.here.Observe(wall(now), p, rtt) // what cannot be true changes nothing
+		if n.firsthand(from.ID) {
+			_ = n.here.Observe(wall(now), p, rtt) // what cannot be true changes nothing
+		}
 		return
 	}
 	n.hear(now, p, nil)

@@ -1,8 +1,8 @@
 package core
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/flood"
@@ -30,10 +30,10 @@ func (n *Node) advertise(now time.Duration, p *primary, ad *wire.Advert) {
 	if p.floodAt == 0 {
 		p.floodAt = now + ad.Lease/4
 	}
-	p.Locate(n.tab.known.Place)
+	p.Locate(n.placeOf)
 	hub := n.freeHub()
 	step := p.search.Next(now, int(ad.Open), flood.View{Tables: &n.tab.known, Blind: n.cfg.Blind, Needs: &ad.Needs,
-		There: p.Places(), From: n.standing(hub), Asks: !n.relaying() && hub != nil})
+		Links: n.hubLinks, There: p.Places(), From: n.standing(hub), Asks: !n.relaying() && hub != nil})
 	for _, id := range step.Liars {
 		n.fx.Events = append(n.fx.Events, Misbehaved{n.describe(id), "it says to have free slots that are not to be had"})
 	}
@@ -67,6 +67,22 @@ func (n *Node) advertise(now time.Duration, p *primary, ad *wire.Advert) {
 		p.Open()
 		n.relay(n.cfg.ID, ad)
 	}
+}
+
+// hubLinks returns what a hub says to have measured on its links.
+func (n *Node) hubLinks(hub wire.NodeID) []wire.HubLink {
+	if n.graph == nil {
+		return nil
+	}
+	list, _ := n.graph.Links(hub)
+	return list
+}
+
+// placeOf is what is known of where a hub with its pilots is.
+func (n *Node) placeOf(hub wire.NodeID, site string) flood.Place {
+	p := n.tab.known.Place(hub, site)
+	p.Links = n.hubLinks(hub)
+	return p
 }
 
 // standing is this node's own place.
@@ -235,7 +251,7 @@ func (n *Node) askPilots(now time.Duration, ad *wire.Advert, workers int) int {
 			list = append(list, candidate{s, fit, per})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(b.fit, a.fit) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].fit > list[j].fit })
 	for _, c := range list {
 		if workers == 0 {
 			break
@@ -283,8 +299,8 @@ func (n *Node) takeFind(now time.Duration, from wire.NodeID, m *wire.Find) {
 	}
 	places := n.tab.known.Places(now, &m.Needs)
 	here := n.standing(nil)
-	slices.SortStableFunc(places, func(a, b flood.Place) int {
-		return cmp.Compare(flood.Between(&here, &a), flood.Between(&here, &b))
+	sort.SliceStable(places, func(i, j int) bool {
+		return flood.Between(&here, &places[i]) < flood.Between(&here, &places[j])
 	})
 	var some, others []wire.NodeID
 	room := 0

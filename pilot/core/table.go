@@ -1,8 +1,8 @@
 package core
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/flood"
@@ -37,6 +37,11 @@ type tables struct {
 	rumours  []rumour
 	synced   map[wire.NodeID]*neighbour
 	authors  map[wire.NodeID]*bucket // of adverts
+
+	// Of a hub.
+	exploreAt time.Duration
+	turn      uint64
+	direct    int // links to other hubs
 
 	// Of a pilot.
 	freeTo   *link
@@ -191,7 +196,7 @@ func (n *Node) sumUp(now time.Duration) *wire.Table {
 			add(n.cfg.Offer, n.cfg.Platform, free)
 		}
 	}
-	slices.SortStableFunc(sum.Classes, func(a, b wire.Class) int { return cmp.Compare(b.Slots, a.Slots) })
+	sort.SliceStable(sum.Classes, func(i, j int) bool { return sum.Classes[i].Slots > sum.Classes[j].Slots })
 	sum.Classes = sum.Classes[:min(len(sum.Classes), wire.MaxClasses)]
 	if c, ok := n.Place(); ok {
 		sum.Coordinate = &c
@@ -230,6 +235,7 @@ func (n *Node) tickTables(now time.Duration) {
 	}
 	t.known.Expire(now)
 	n.tellTables(now)
+	n.explore(now)
 }
 
 // tellTables passes on what is news to the hubs and launchers next to this one;
