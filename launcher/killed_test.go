@@ -242,7 +242,8 @@ func TestAllAgentsKilled(t *testing.T) {
 	x.running(2)
 	workers := strings.Fields(b.exec(farm.Plain, "pgrep", "-u", "alice", "-f", "app-"))
 	at := time.Now()
-	b.kill(farm.Plain, strings.Fields(b.exec(farm.Plain, "pgrep", "-u", "alice", "-f", "zorilla-pilot (agent|guard)"))...)
+	// Guards first: they leave by themselves when their pilot is gone.
+	b.kill(farm.Plain, strings.Fields(b.exec(farm.Plain, "sh", "-c", `pgrep -u alice -f "zorilla-pilot guard"; pgrep -u alice -f "zorilla-pilot agent"`))...)
 	_, running := x.worker(1, 2, "running", 40*time.Second)
 	t.Logf("replaced after %v", running.Sub(at))
 	if got := b.exec(farm.Plain, "sh", "-c", "kill -0 "+strings.Join(workers, " ")+" 2>/dev/null && echo alive || :"); got != "" {

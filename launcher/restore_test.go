@@ -97,3 +97,26 @@ func TestVerboseKeepsLog(t *testing.T) {
 	}
 	b.clean(x.name)
 }
+
+// TestVerboseKeepsLogOfFailure has a site come up as far as its hub.
+func TestVerboseKeepsLogOfFailure(t *testing.T) {
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
+	b := newBench(t, farm)
+	sites := fmt.Sprintf("[site.cluster]\nurl = %q\nhosts = [\"inner[1-2]\"]\nsetup = ['[ \"$(uname -n)\" = bastion ]']\n", b.url(farm.Bastion))
+	r, events := b.run(launcher.Job{App: b.script("echo never\n"), Workers: 1}, sites, func(o *launcher.Options) { o.Verbose = true })
+	if r.Outcome != launcher.OutcomeSites {
+		t.Errorf("the run ended with %s, %v", r.Outcome, r.Err)
+	}
+	for _, e := range events {
+		if w, ok := e.Data.(launcher.Warned); ok && strings.Contains(w.Text, "the log of the hub on bastion is in ") {
+			_, path, _ := strings.Cut(w.Text, " is in ")
+			if log, err := os.ReadFile(path); err != nil || !strings.Contains(string(log), "role=hub") {
+				t.Errorf("the log that was kept is %q, %v", log, err)
+			}
+			return
+		}
+	}
+	t.Error("no log was kept")
+}

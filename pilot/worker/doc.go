@@ -5,8 +5,8 @@
 // its first use on, one long-lived guard process which forks the successive
 // workers of that slot:
 //
-//	pilot ──socketpair── guard of slot 0 ── worker ── whatever it forks
-//	      └─socketpair── guard of slot 1 ── worker ── …
+//	pilot ──orders, replies── guard of slot 0 ── worker ── whatever it forks
+//	      └─orders, replies── guard of slot 1 ── worker ── …
 //
 // The guard copies no bytes: a worker's standard output and error are pipes
 // whose read ends are in the pilot. What the guard is there for is the end:
@@ -14,7 +14,7 @@
 //   - The worker's main process ends: the guard, a child subreaper, kills
 //     everything the worker left running, daemons in sessions of their own
 //     included, and only then reports the [Exit].
-//   - The pilot dies, however: the guard sees the end of its socket, kills
+//   - The pilot dies, however: the guard sees the end of its orders, kills
 //     everything below it, removes the slot's sandboxes and goes.
 //   - The guard dies: the kernel kills the worker's main process, hands the
 //     rest to the pilot (a child subreaper too), which kills it, reports the

@@ -11,14 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pilot and guard talk in frames over a stream socket: four bytes of length
-// (of what follows), one of kind, then the fields as uvarints and
-// length-prefixed strings. Both ends are the same program, so there is no
-// version; a frame that does not parse ends the connection all the same.
+// Pilot and guard talk in frames, orders over a stream socket and replies over a
+// pipe: four bytes of length (of what follows), one of kind, then the fields as
+// uvarints and length-prefixed strings. Both ends are the same program, so there
+// is no version; a frame that does not parse is the end of the guard all the same.
 //
 //	pilot → guard   launch, with the descriptors of stdout, stderr and perhaps stdin
 //	                kill, leave
 //	guard → pilot   started or refused, then exited
+//
+// A worker that ends at once is told of by started and exited in one write.
 type frameKind byte
 
 const (

@@ -3,7 +3,6 @@ package runtimes
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +114,7 @@ func (f *Finder) none(needed int) error {
 	if len(all) == 0 {
 		return fmt.Errorf("%w: java %d needed; found no java in %s%s", ErrNoJava, needed, where, javaHint)
 	}
-	slices.SortStableFunc(all, func(a, b Java) int { return cmp.Compare(b.Version, a.Version) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Version > all[j].Version })
 	const most = 4
 	var found []string
 	for i, j := range all {
