@@ -1,7 +1,6 @@
 package staging
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -51,7 +51,7 @@ func Build(ctx context.Context, inputs []Input, o BuildOptions) (*Set, error) {
 	for _, e := range b.entries {
 		entries = append(entries, e.entry)
 	}
-	slices.SortFunc(entries, func(x, y entry) int { return cmp.Compare(x.file.Path, y.file.Path) })
+	sort.Slice(entries, func(i, j int) bool { return entries[i].file.Path < entries[j].file.Path })
 	return newSet(ctx, entries, o.Parallel, o.Progress)
 }
 

@@ -1,7 +1,6 @@
 package staging
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
+	"sort"
 	"time"
 	"unicode/utf8"
 
@@ -114,7 +113,7 @@ func Collect(ctx context.Context, root *os.Root, globs []string, before *Snapsho
 	for _, e := range c.entries {
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(x, y entry) int { return cmp.Compare(x.file.Path, y.file.Path) })
+	sort.Slice(entries, func(i, j int) bool { return entries[i].file.Path < entries[j].file.Path })
 	var err error
 	if out.Set, err = newSet(ctx, entries, 0, nil); err != nil {
 		return nil, fmt.Errorf("collect outputs: %w", err)

@@ -1,7 +1,6 @@
 package staging
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -234,7 +234,7 @@ func setAside(m *wire.Manifest) *wire.Manifest {
 			f.Path += "/" + rest
 		}
 	}
-	slices.SortFunc(out.Files, func(a, b wire.File) int { return cmp.Compare(a.Path, b.Path) })
+	sort.Slice(out.Files, func(i, j int) bool { return out.Files[i].Path < out.Files[j].Path })
 	return out
 }
 
@@ -290,9 +290,9 @@ func (t *tree) parts() (*parts, error) {
 // sortByPlace orders chunks as they lie in the files, so that files become
 // whole one after the other.
 func (p *parts) sortByPlace(chunks []wire.Chunk) {
-	slices.SortFunc(chunks, func(a, b wire.Chunk) int {
-		x, y := p.places[a.Digest][0], p.places[b.Digest][0]
-		return cmp.Or(cmp.Compare(x.file, y.file), cmp.Compare(x.offset, y.offset))
+	sort.Slice(chunks, func(i, j int) bool {
+		x, y := p.places[chunks[i].Digest][0], p.places[chunks[j].Digest][0]
+		return x.file < y.file || x.file == y.file && x.offset < y.offset
 	})
 }
 

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -21,7 +22,7 @@ type Candidate struct {
 // takes it and one chosen before along, when there is such a one.
 func Choose(site string, candidates []Candidate, n int) []wire.NodeID {
 	list := slices.Clone(candidates)
-	slices.SortFunc(list, func(a, b Candidate) int { return before(site, a, b) })
+	sort.Slice(list, func(i, j int) bool { return before(site, list[i], list[j]) < 0 })
 	var chosen []Candidate
 	for len(chosen) < n && len(list) > 0 {
 		best, fewest := 0, -1
@@ -89,14 +90,12 @@ func (g *Graph) Advice(deputies []wire.NodeID) *wire.Advice {
 		list[i].Cuts = cuts[list[i].ID]
 	}
 	depends := func(c Candidate) bool { return slices.Contains(c.Cuts, g.cfg.ID) }
-	slices.SortFunc(list, func(a, b Candidate) int {
+	sort.Slice(list, func(i, j int) bool {
+		a, b := list[i], list[j]
 		if depends(a) != depends(b) {
-			if depends(b) {
-				return -1
-			}
-			return 1
+			return depends(b)
 		}
-		return before(g.cfg.Site, a, b)
+		return before(g.cfg.Site, a, b) < 0
 	})
 	m := &wire.Advice{Deputies: deputies[:min(len(deputies), wire.MaxDeputies)]}
 	for _, c := range list[:min(len(list), wire.MaxAdvised)] {

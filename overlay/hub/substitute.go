@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -41,14 +42,12 @@ func Deputies(site string, hub wire.NodeID, pilots []wire.NodeID, wayOut func(wi
 		b = append(b, id[:]...)
 		list = append(list, ranked{id, wayOut != nil && wayOut(id), sha256.Sum256(append(b, site...))})
 	}
-	slices.SortFunc(list, func(a, b ranked) int {
+	sort.Slice(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
 		if a.out != b.out {
-			if a.out {
-				return -1
-			}
-			return 1
+			return a.out
 		}
-		return bytes.Compare(a.rank[:], b.rank[:])
+		return bytes.Compare(a.rank[:], b.rank[:]) < 0
 	})
 	var ids []wire.NodeID
 	for _, r := range list {

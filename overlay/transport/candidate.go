@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -80,7 +81,7 @@ func (e *Endpoint) witnesses() []netip.AddrPort {
 			all = append(all, c.acceptor)
 		}
 	}
-	slices.SortFunc(all, netip.AddrPort.Compare)
+	sort.Slice(all, func(i, j int) bool { return all[i].Compare(all[j]) < 0 })
 	all = slices.CompactFunc(all, func(a, b netip.AddrPort) bool { return a.Addr() == b.Addr() })
 	return all[:min(len(all), maxWitnesses)]
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -208,7 +208,7 @@ func (e *Endpoint) Peers() []Peer {
 			peers = append(peers, n.link.peer)
 		}
 	}
-	slices.SortFunc(peers, func(a, b Peer) int { return a.ID.Compare(b.ID) })
+	sort.Slice(peers, func(i, j int) bool { return peers[i].ID.Compare(peers[j].ID) < 0 })
 	return peers
 }
 

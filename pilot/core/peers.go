@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/detect"
@@ -80,7 +81,7 @@ func (n *Node) Peers() []wire.Peer {
 			list = append(list, l.peer)
 		}
 	}
-	slices.SortFunc(list, func(a, b wire.Peer) int { return a.ID.Compare(b.ID) })
+	sort.Slice(list, func(i, j int) bool { return list[i].ID.Compare(list[j].ID) < 0 })
 	return list
 }
 

@@ -3,6 +3,7 @@ package job
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/flood"
@@ -140,7 +141,7 @@ func (p *Primary) grantAll(now time.Duration, fx *Effects) {
 		}
 		m.claims = nil
 	}
-	slices.SortStableFunc(claims, func(a, b one) int { return cmp.Compare(a.m.site, b.m.site) })
+	sort.SliceStable(claims, func(i, j int) bool { return claims[i].m.site < claims[j].m.site })
 	p.holds(now, 0)
 	p.started, p.gathering, p.holdAt, p.settleAt, p.wounds = true, 0, 0, 0, 0
 	p.Open()
