@@ -156,7 +156,7 @@ func secret() []byte {
 
 func (w *wide) bootOn(h *testbed.Host, site string, role wire.Role, token string, secret []byte) Boot {
 	return Boot{Session: session, Site: site, Role: role.String(), Pin: w.authority.Pin().String(), Token: token,
-		Secret: hex.EncodeToString(secret), Base: w.base, Name: h.Name, Lease: Duration(5 * time.Minute), Idle: Duration(core.Forever), Verbose: true}
+		Secret: hex.EncodeToString(secret), Base: w.base, Name: h.Name, Lease: Duration(time.Minute), Idle: Duration(core.Forever), Verbose: true}
 }
 
 // startOn starts an agent on a host.

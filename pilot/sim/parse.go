@@ -207,6 +207,7 @@ func (p *parser) job() error {
 		"gang-wait":  func() (err error) { j.spec.GangWait, err = p.time("gang-wait", 0, maxLast); return },
 		"retries":    func() (err error) { j.spec.Retries, err = p.number("retries", 0, job.MaxRetries); return },
 		"on-failure": func() (err error) { j.spec.OnFailure, err = job.ParsePolicy(p.word()); return },
+		"bare":       func() error { j.spec.Program.Root = wire.Digest{}; return nil },
 	})
 	if err == nil && j.spec.Min > j.spec.Want {
 		err = fmt.Errorf("at least %d of %d workers", j.spec.Min, j.spec.Want)

@@ -20,7 +20,8 @@ import (
 //	seed  N
 //	clocks exact|skewed                 skewed by default
 //	noise PERCENT                       of messages lost; as many come twice, three times as many late
-//	job   NAME workers N [min N] [runs TIME] [at TIME] [by PLACE] [lease TIME] [gang-wait TIME] [on-failure POLICY]
+//	job   NAME workers N [min N] [runs TIME] [at TIME] [by PLACE] [lease TIME] [gang-wait TIME] [on-failure POLICY] [bare]
+//	                                    bare: without files to fetch
 //	at    TIME kill PLACE [machine]     its process dies, or its whole machine
 //	at    TIME boot PLACE
 //	at    TIME cut PLACE|SITE for TIME  nothing passes
