@@ -142,6 +142,12 @@ func stop(t *time.Timer) {
 	}
 }
 
+// laneInfo is what the kernel knows of a lane's TCP connection.
+type laneInfo struct {
+	rtt, least time.Duration // round trip times, now and the least so far
+	lost       uint64        // segments that were sent again
+}
+
 // recordConn is what TLS reads and writes on a lane. It reads many records at
 // once; and while it is corked, what is written waits for flush, so that the
 // records of a frame are written together. An end of file is an error, as of a

@@ -20,6 +20,23 @@
 //	   [ TLS 1.3, ALPN names the stream's kind    ]      end to end
 //	   [ frames of package wire, or raw bytes     ]
 //
+// Bulk (files, output) begins on such a stream and leaves it once it has carried
+// much. Then each two neighbours on the way make a lane: a connection of its
+// own for this one stream, presented with a ticket that is good once and was
+// agreed over the carrier. A lane carries the end-to-end TLS and nothing around
+// it, so that a hub splices it in the kernel; where no lane can be made, the hop
+// goes on over the carrier. What is sent is cut into frames with offsets (a
+// flow), which is how it changes from one connection to another, and how it is
+// spread over up to eight of them, its stripes, where a long path loses packets.
+// The ticket keeps strangers from using a hub. It does not protect the bytes
+// behind it: TLS does, end to end.
+//
+// Nothing is encrypted twice. Directly between two nodes, streams on a TCP carrier
+// rest on the carrier's TLS and its lanes on their own; lanes of a local carrier
+// rest, as the carrier does, on what it runs over: the unix socket of one user
+// and the SSH connection behind it. As soon as a hub is between them, the two
+// ends speak TLS.
+//
 // A node is made by [New], gives and takes carriers with [Endpoint.Connect] and
 // [Endpoint.Serve], and is told what happens on [Endpoint.Events]. A process
 // without an identity gets one from a [Signer], by [Join] or, when the signer

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
@@ -288,18 +290,31 @@ func (f *flow) ask(want int) {
 	})
 }
 
+// grow makes the stripes that are missing, all at once.
 func (f *flow) grow(want int) error {
-	for number := len(f.lanes()) + 1; number <= want; number++ {
-		s, err := f.openStripe(uint8(number))
-		if err != nil {
-			return err
-		}
-		if err := f.join(s); err != nil {
-			s.pipe.reset()
-			return err
+	f.mu.Lock()
+	var numbers []uint8
+	for number := uint8(1); number <= wire.MaxStripes && len(f.stripes)-1+len(numbers) < want; number++ {
+		if f.stripeLocked(number) == nil {
+			numbers = append(numbers, number)
 		}
 	}
-	return nil
+	f.mu.Unlock()
+	var all errgroup.Group
+	for _, number := range numbers {
+		all.Go(func() error {
+			s, err := f.openStripe(number)
+			if err != nil {
+				return err
+			}
+			if err := f.join(s); err != nil {
+				s.pipe.reset()
+				return err
+			}
+			return nil
+		})
+	}
+	return all.Wait()
 }
 
 // openStripe opens a stripe to the other end of the flow.

@@ -300,20 +300,22 @@ func TestWidener(t *testing.T) {
 		each, all float64 // bytes per second, of one connection and of the path
 		busy      float64
 		losing    bool
+		queued    bool
 		want      int
 	}{
-		{"long path that loses", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 100 * mb, 1, true, wire.MaxStripes},
-		{"its rate is reached", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 1 * mb, 1, true, 4},
-		{"one is enough", 100 * time.Millisecond, 100 * time.Millisecond, 1 * mb, 1 * mb, 1, true, 2},
-		{"no loss", 100 * time.Millisecond, 100 * time.Millisecond, 50 * mb, 100 * mb, 1, false, 1},
-		{"a loss now and then", 100 * time.Millisecond, 100 * time.Millisecond, 50 * mb, 100 * mb, 1, true, 1},
-		{"loss behind a hub", 100 * time.Millisecond, time.Millisecond, 0.5 * mb, 100 * mb, 1, false, wire.MaxStripes},
-		{"a slow sender", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 100 * mb, 0.1, true, 1},
-		{"a near node", time.Millisecond, time.Millisecond, 0.5 * mb, 100 * mb, 1, true, 1},
+		{"long path that loses", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 100 * mb, 1, true, false, wire.MaxStripes},
+		{"and queues", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 100 * mb, 1, true, true, wire.MaxStripes},
+		{"its rate is reached", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 1 * mb, 1, true, true, 4},
+		{"one is enough", 100 * time.Millisecond, 100 * time.Millisecond, 1 * mb, 1 * mb, 1, true, true, 2},
+		{"no loss", 100 * time.Millisecond, 100 * time.Millisecond, 50 * mb, 100 * mb, 1, false, false, 1},
+		{"a loss now and then", 100 * time.Millisecond, 100 * time.Millisecond, 50 * mb, 100 * mb, 1, true, false, 1},
+		{"loss behind a hub", 100 * time.Millisecond, time.Millisecond, 0.5 * mb, 100 * mb, 1, false, false, wire.MaxStripes},
+		{"a slow sender", 100 * time.Millisecond, 100 * time.Millisecond, 0.5 * mb, 100 * mb, 0.1, true, false, 1},
+		{"a near node", time.Millisecond, time.Millisecond, 0.5 * mb, 100 * mb, 1, true, false, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var w widener
-			c := course{at: time.Unix(0, 0), stripes: 1, rtt: test.rtt, near: test.near}
+			c := course{at: time.Unix(0, 0), stripes: 1, rtt: test.rtt, near: test.near, queued: test.queued}
 			for range 20 * 10 { // less than until it tries again
 				c.at = c.at.Add(100 * time.Millisecond)
 				c.sent += uint64(min(float64(c.stripes)*test.each, test.all) / 10)

@@ -102,17 +102,20 @@ func shorten(p pipe) {
 	}
 }
 
-// pathOf returns the round trip time of a lane's TCP connection and how many
-// segments it has sent again; zeros where the kernel cannot tell.
-func pathOf(p pipe) (rtt time.Duration, lost uint64) {
+// pathOf returns what the kernel knows of a lane's path; zeros where it is not TCP.
+func pathOf(p pipe) (path laneInfo) {
 	raw := laneTCP(p)
 	if raw == nil {
-		return 0, 0
+		return path
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			rtt, lost = time.Duration(info.Rtt)*time.Microsecond, uint64(info.Total_retrans)
+			path = laneInfo{
+				rtt:   time.Duration(info.Rtt) * time.Microsecond,
+				least: time.Duration(info.Min_rtt) * time.Microsecond,
+				lost:  uint64(info.Total_retrans),
+			}
 		}
 	})
-	return rtt, lost
+	return path
 }
