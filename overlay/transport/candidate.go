@@ -28,10 +28,10 @@ const (
 // what it sees them. It proves the same as a carrier's.
 const alpnObserve = "zorilla-observe/1"
 
-// describe returns what this end tells of itself in an attempt, and closes its
-// connections to those who were asked with the function it returns: until then
-// translators remember the port.
-func (e *Endpoint) describe(ctx context.Context, port uint16, listens bool) (hub.End, func()) {
+// describe returns what this end tells of itself in an attempt, others being
+// asked about it or not, and closes the connections to them with the function
+// it returns: until then translators remember the port.
+func (e *Endpoint) describe(ctx context.Context, port uint16, listens, ask bool) (hub.End, func()) {
 	end := hub.End{Port: port, Listens: listens}
 	local, err := e.config.Network.Addresses()
 	if err != nil {
@@ -41,6 +41,9 @@ func (e *Endpoint) describe(ctx context.Context, port uint16, listens bool) (hub
 		if p.IsValid() && callable(p.Addr()) && len(end.Local) < maxLocal {
 			end.Local = append(end.Local, p)
 		}
+	}
+	if !ask {
+		return end, func() {}
 	}
 	var mu sync.Mutex
 	var conns []net.Conn

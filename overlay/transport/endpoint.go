@@ -138,7 +138,7 @@ func New(c Config) (*Endpoint, error) {
 		streams:   make(chan struct{}, c.MaxStreams),
 		joins:     make(chan struct{}, maxJoins),
 		admitting: make(chan struct{}, 1),
-		reach:     reacher{slots: make(chan struct{}, maxAttempts), peers: make(map[wire.NodeID]*reached)},
+		reach:     reacher{slots: make(chan struct{}, maxAttempts), again: make(chan struct{}, maxAgain), peers: make(map[wire.NodeID]*reached)},
 		identity:  c.Identity,
 		signer:    c.Signer,
 		carriers:  make(map[*carrier]struct{}),
@@ -271,7 +271,7 @@ func (e *Endpoint) connect(ctx context.Context, conn io.ReadWriteCloser, kind Ca
 	}
 	e.mu.Unlock()
 	if o.More == nil && kind == TCP {
-		o.More = redial(from)
+		o.More = redial(bare(from))
 	}
 	c.setMore(o.More)
 	stop := context.AfterFunc(ctx, func() { c.close(ctx.Err()) })

@@ -124,12 +124,12 @@ func (e *Endpoint) welcome(conn net.Conn, kind CarrierKind) error {
 		_, err = e.startCarrier(conn, Local, false, localWindow, nil)
 		return err
 	}
-	origin := conn
-	conn, err := e.sortOut(conn, TCP)
+	origin, raw := conn, bare(conn)
+	conn, err := e.sortOut(raw, TCP)
 	if conn == nil {
 		return err
 	}
-	tuneTCP(conn)
+	tuneTCP(raw)
 	_ = conn.SetDeadline(time.Now().Add(openTimeout))
 	conn, protocols, err := peekHello(conn)
 	if err != nil {
@@ -173,7 +173,7 @@ func (e *Endpoint) dialCarrier(ctx context.Context, conn net.Conn, kind CarrierK
 	if kind == Local {
 		return e.startCarrier(conn, Local, true, localWindow, nil)
 	}
-	tuneTCP(conn)
+	tuneTCP(bare(conn))
 	start := time.Now()
 	c := tls.Client(&replayConn{Conn: conn, r: bufio.NewReaderSize(conn, readAhead)}, id.carrierConfig())
 	if err := c.HandshakeContext(ctx); err != nil {

@@ -60,6 +60,14 @@ type madeConn struct {
 	path wire.Path
 }
 
+// bare returns the connection itself.
+func bare(conn net.Conn) net.Conn {
+	if made, ok := conn.(*madeConn); ok {
+		return made.Conn
+	}
+	return conn
+}
+
 // vouch completes who is at the other end of a connection, and refuses whoever
 // it is not for.
 func vouch(conn net.Conn, p *Peer) error {

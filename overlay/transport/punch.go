@@ -49,7 +49,7 @@ func (e *Endpoint) prepare(ctx context.Context, s *Stream) (*attempt, error) {
 	} else if err := a.listen(); err != nil {
 		return nil, err
 	}
-	a.own, a.forget = e.describe(ctx, a.port, a.listener != nil)
+	a.own, a.forget = e.describe(ctx, a.port, a.listener != nil, !s.peer.Direct)
 	if err := a.exchange(s); err != nil {
 		a.close()
 		return nil, err

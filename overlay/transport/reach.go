@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -35,6 +36,8 @@ const (
 	attemptBound = 20 * time.Second // the conversation before and after the calls
 	callBound    = 5 * time.Second  // the calls
 	secureBound  = 4 * time.Second  // TLS on a connection that came about
+	againBound   = 2 * time.Second  // the calls for a further connection
+	maxAgain     = 64               // of them at once, asked for by neighbours
 	firstRetry   = time.Minute      // after a failure; then twice as long each time
 	lastRetry    = 30 * time.Minute
 	answerEvery  = 5 * time.Second // attempts of one peer that are answered
@@ -46,6 +49,7 @@ const (
 // reacher is what an endpoint knows about attempts at direct connections.
 type reacher struct {
 	slots chan struct{}
+	again chan struct{} // further connections
 	mu    sync.Mutex
 	peers map[wire.NodeID]*reached
 }
@@ -112,28 +116,38 @@ func (r *reacher) done(id wire.NodeID, now time.Time, ok bool) {
 	p.failures = min(p.failures+1, 5)
 }
 
-// answer reports why an attempt of a peer's may not begin, or nil; then the
-// caller frees the slot. Of two attempts of the same two nodes at the same time
+// answer reports why an attempt of a peer's may not begin, or how to say that
+// it is over. Of two attempts of the same two nodes at the same time
 // that of the smaller identity goes on.
-func (r *reacher) answer(self, id wire.NodeID, now time.Time) error {
+func (r *reacher) answer(self, id wire.NodeID, now time.Time) (free func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.peerLocked(id, now)
 	switch {
 	case p == nil:
-		return errors.New("too many nodes ask")
+		return nil, errors.New("too many nodes ask")
 	case p.asking && self.Compare(id) < 0:
-		return errors.New("asked the other way round already")
+		return nil, errors.New("asked the other way round already")
 	case !p.answered.IsZero() && now.Sub(p.answered) < answerEvery:
-		return errors.New("asked too often")
+		return nil, errors.New("asked too often")
 	}
 	select {
 	case r.slots <- struct{}{}:
 	default:
-		return fmt.Errorf("%d attempts already", cap(r.slots))
+		return nil, fmt.Errorf("%d attempts already", cap(r.slots))
 	}
 	p.answered = now
-	return nil
+	return func() { <-r.slots }, nil
+}
+
+// answerNeighbour is the same for one who wants a further connection.
+func (r *reacher) answerNeighbour() (free func(), err error) {
+	select {
+	case r.again <- struct{}{}:
+		return func() { <-r.again }, nil
+	default:
+		return nil, fmt.Errorf("%d attempts already", cap(r.again))
+	}
 }
 
 // Improve asks for a direct carrier to a node that there is a way to. It
@@ -221,6 +235,7 @@ func (e *Endpoint) attempt(ctx context.Context, id wire.NodeID, o Options) error
 	tried := errors.New("no call came through")
 	for f := range a.run(calling, asks, hub.Reverse) {
 		o.Path, o.want = f.path(), id
+		o.More = func(ctx context.Context) (io.ReadWriteCloser, error) { return e.another(ctx, id) }
 		p, err := e.secureFound(ctx, f, o)
 		if err == nil {
 			e.log.Info("direct connection", "peer", id, "path", p.Path.String(), "address", f.conn.RemoteAddr().String())
@@ -229,6 +244,39 @@ func (e *Endpoint) attempt(ctx context.Context, id wire.NodeID, o Options) error
 		tried = err
 	}
 	return tried
+}
+
+// another makes a further connection to a node that there is a direct carrier
+// to, for one stream: both ends talk about it over that, and tell only what
+// they know without asking others.
+func (e *Endpoint) another(ctx context.Context, id wire.NodeID) (net.Conn, error) {
+	s, err := e.openTo(ctx, id, wire.StreamReach)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	defer context.AfterFunc(ctx, s.Reset)()
+	if !s.peer.Direct {
+		return nil, fmt.Errorf("%w: no carrier any more", ErrNoRoute)
+	}
+	a, err := e.prepare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	asks, answers := hub.Calls(a.own, a.other, a.sameSite)
+	if len(asks) == 0 && len(answers) == 0 {
+		return nil, errors.New("neither end can call the other")
+	}
+	if err := wire.WriteFrame(s, &wire.Punch{Go: true, Bound: againBound}); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, againBound)
+	defer cancel()
+	for f := range a.run(ctx, asks, hub.Reverse) {
+		return f.conn, nil
+	}
+	return nil, errors.New("no call came through")
 }
 
 // secureFound makes a carrier of a connection, soon or not at all: others may
@@ -296,15 +344,19 @@ const maxPunches = 4
 
 // serveReach is the other end of attempt.
 func (e *Endpoint) serveReach(ctx context.Context, s *Stream) {
-	refusal := errors.New("no direct connections here")
-	if e.config.Network != nil {
-		refusal = e.reach.answer(e.ID(), s.Peer().ID, time.Now())
+	free, err := func() {}, errors.New("no direct connections here")
+	switch {
+	case e.config.Network == nil:
+	case s.Peer().Direct:
+		free, err = e.reach.answerNeighbour()
+	default:
+		free, err = e.reach.answer(e.ID(), s.Peer().ID, time.Now())
 	}
-	if refusal != nil {
-		_ = wire.WriteFrame(s, &wire.Reach{Error: reason(refusal)})
+	if err != nil {
+		_ = wire.WriteFrame(s, &wire.Reach{Error: reason(err)})
 		return
 	}
-	defer func() { <-e.reach.slots }()
+	defer free()
 	ctx, cancel := context.WithTimeout(ctx, attemptBound)
 	defer cancel()
 	defer context.AfterFunc(ctx, s.Reset)()

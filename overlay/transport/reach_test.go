@@ -50,6 +50,7 @@ type planet struct {
 	hosts     []*memnet.Host
 	handlers  map[wire.StreamKind]transport.Handler
 	nodes     int
+	spies     []*spy
 	ends      []func()
 }
 
@@ -81,7 +82,6 @@ func (w *planet) close() {
 	for _, end := range w.ends {
 		end()
 	}
-	synctest.Wait()
 }
 
 func (w *planet) serve(n *testNode, h *memnet.Host, port uint16) {
@@ -141,6 +141,14 @@ func (s *spy) dials() []netip.AddrPort {
 	return slices.DeleteFunc(slices.Clone(s.dialled), func(a netip.AddrPort) bool { return a.Port() == hubPort })
 }
 
+// calls counts what all have dialled but hubs.
+func (w *planet) calls() (n int) {
+	for _, s := range w.spies {
+		n += len(s.dials())
+	}
+	return n
+}
+
 // place puts a node on a host of some kind and connects it with both hubs.
 func (w *planet) place(p place) (*testNode, *spy) {
 	w.nodes++
@@ -164,6 +172,7 @@ func (w *planet) put(in *memnet.Network, addr string) *testNode {
 
 func (w *planet) node(p place, h *memnet.Host) (*testNode, *spy) {
 	s := &spy{Host: h}
+	w.spies = append(w.spies, s)
 	n := w.start(wire.RolePilot, fmt.Sprintf("site%d", w.nodes), transport.Config{Network: s, NoListen: p.noListen})
 	if p.mute {
 		w.serve(n, h, hubPort)
@@ -263,11 +272,12 @@ func tryNodes(t *testing.T, a, b *testNode, what string) (wire.Path, time.Durati
 // waitPath waits for a path that is not routed, ten seconds at most.
 func waitPath(a, b *testNode) (path wire.Path, took time.Duration) {
 	begin := time.Now()
-	for time.Since(begin) < 10*time.Second {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ; time.Since(begin) < 10*time.Second; <-tick.C {
 		if path, _ = a.Path(b.ID()); path != wire.PathRouted {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	return path, time.Since(begin)
 }
@@ -471,4 +481,52 @@ func TestIdle(t *testing.T) {
 			t.Errorf("%v, want a direct path again", got)
 		}
 	})
+}
+
+// TestFurtherConnections moves much over direct paths: its bytes get
+// connections of their own where one end can simply call the other. On the real
+// clock: the multiplexer waits with a lock held, for which a bubble's clock does
+// not move.
+func TestFurtherConnections(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		from, to place
+		path     wire.Path
+		want     bool
+	}{
+		{"direct", place{}, place{}, wire.PathDirect, true},
+		{"reverse", place{}, place{filter: apdf}, wire.PathReverse, true},
+		{"simultaneous", place{mapping: any, filter: apdf}, place{mapping: any, filter: apdf}, wire.PathSimultaneous, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newPlanet(t)
+			defer w.close()
+			a, _ := w.place(test.from)
+			b, _ := w.place(test.to)
+			roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
+			if got, _ := waitPath(a, b); got != test.path {
+				t.Fatalf("%v, want %v", got, test.path)
+			}
+			before := w.calls()
+			for range 3 {
+				s := open(t, a, b.ID(), wire.StreamFetch)
+				defer s.Close()
+				data := make([]byte, 2<<20)
+				errs := make(chan error, 1)
+				go func() {
+					_, err := s.Write(data)
+					errs <- errors.Join(err, s.CloseWrite())
+				}()
+				got, err := io.ReadAll(s)
+				if err := errors.Join(err, <-errs); err != nil || len(got) != len(data) {
+					t.Errorf("%d bytes back, %v", len(got), err)
+				}
+			}
+			if got := w.calls() - before; (got > 0) != test.want {
+				t.Errorf("%d further connections, want some: %v", got, test.want)
+			}
+		})
+	}
 }
