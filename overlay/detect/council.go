@@ -157,7 +157,10 @@ func (d *Detector) count(subjects []wire.NodeID) {
 					accusing++
 				}
 			}
-			if accusing*Observers >= enough*len(watching) {
+			// An observer without a link, who asks seldom, believes two that have
+			// waited longer than anybody may pause, when it has done so too.
+			believes := len(list) >= 2 && slices.Contains(watching, d.cfg.ID) && d.time-m.heard >= d.cfg.Pause
+			if accusing*Observers >= enough*len(watching) || believes {
 				join = append(join, id)
 				if m.suspect != nil {
 					m.suspect.accused = true
@@ -174,6 +177,5 @@ func (d *Detector) count(subjects []wire.NodeID) {
 
 // hears reports whether this node itself has heard a hub lately.
 func (d *Detector) hears(m *member) bool {
-	return d.links[m.ID] != 0 && d.time-m.heard < d.begin ||
-		d.watches(m) && m.suspect == nil
+	return d.watches(m) && d.time-m.heard < d.begin+2*routedEvery
 }

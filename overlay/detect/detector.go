@@ -34,19 +34,20 @@ const (
 
 // Times of the protocol that do not depend on the Config.
 const (
-	slack     = 50 * time.Millisecond  // that a timer may be late
-	unwell    = 250 * time.Millisecond // lateness that is worth a point of health
-	ill       = time.Second            // and one more
-	healEvery = 2 * time.Second        // to get a point back
-	hubEvery  = 2 * time.Second        // between beats of a hub to a pilot
-	askEvery  = time.Second            // between questions to a suspect
-	urgently  = 3                      // beats in a row after a long silence of our own
-	fine      = 100 * time.Millisecond // between looks while there are suspects
-	gapFades  = 16                     // a subject's longest silence fades by its age divided by this
-	hearsay   = time.Minute            // that other pilots' words keep a pilot alive
-	endedFor  = 30 * time.Second       // that the end of a link is evidence
-	batchWait = 500 * time.Millisecond // that a decision waits for others of this node's
-	mergeWait = time.Second            // that news of it wait for others' decisions
+	slack       = 50 * time.Millisecond  // that a timer may be late
+	unwell      = 250 * time.Millisecond // lateness that is worth a point of health
+	ill         = time.Second            // and one more
+	healEvery   = 2 * time.Second        // to get a point back
+	hubEvery    = 2 * time.Second        // between beats of a hub to a pilot, and of a pilot to another hub than its own
+	routedEvery = 2 * time.Second        // between questions to a hub without a link
+	askEvery    = time.Second            // between questions to a suspect
+	urgently    = 3                      // beats in a row after a long silence of our own
+	fine        = 100 * time.Millisecond // between looks while there are suspects
+	gapFades    = 16                     // a subject's longest silence fades by its age divided by this
+	hearsay     = time.Minute            // that other pilots' words keep a pilot alive
+	endedFor    = 30 * time.Second       // that the end of a link is evidence
+	batchWait   = 500 * time.Millisecond // that a decision waits for others of this node's
+	mergeWait   = time.Second            // that news of it wait for others' decisions
 )
 
 // Config describes a node's part in failure detection.
@@ -158,16 +159,17 @@ type Detector struct {
 // member is what is known of a node.
 type member struct {
 	Member
-	inc     uint32
-	heard   time.Duration // by this node, or when it joined
-	spoken  time.Duration // the last word over a link, not others' words
-	beatAt  time.Duration
-	downAt  time.Duration // when its link ended; 0: it has not
-	gap     time.Duration // the longest silence it came back from, fading
-	gapAt   time.Duration
-	orphan  time.Duration // when it counts as dead for want of a hub; 0: it has one
-	unheard bool          // a hub to which there is no route
-	suspect *suspicion
+	inc      uint32
+	heard    time.Duration // by this node, or when it joined
+	spoken   time.Duration // the last word over a link, not others' words
+	beatAt   time.Duration
+	beatenAt time.Duration // to a pilot: when this hub's own last Beat came; 0: never
+	downAt   time.Duration // when its link ended; 0: it has not
+	gap      time.Duration // the longest silence it came back from, fading
+	gapAt    time.Duration
+	orphan   time.Duration // when it counts as dead for want of a hub; 0: it has one
+	unheard  bool          // a hub to which there is no route
+	suspect  *suspicion
 }
 
 // suspicion is what is known of a member that is not heard.

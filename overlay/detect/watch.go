@@ -121,6 +121,23 @@ func (d *Detector) suspects(m *member) {
 	d.fx.Suspected = append(d.fx.Suspected, m.ID)
 }
 
+// silent reports whether a member has said nothing for too long. A pilot
+// expects words only of those that are responsible for it.
+func (d *Detector) silent(m *member) bool {
+	return d.time-m.heard >= d.doubtAfter(m) && (d.cfg.Role != wire.RolePilot || m.beatenAt != 0)
+}
+
+// doubtAfter returns how long a member may be silent before it is suspected.
+func (d *Detector) doubtAfter(m *member) time.Duration {
+	switch {
+	case d.cfg.Role == wire.RolePilot:
+		return d.silentFor(3 * hubEvery)
+	case d.links[m.ID] == 0 && m.Role == wire.RoleHub:
+		return d.silentFor(d.begin + 2*routedEvery)
+	}
+	return d.silentFor(d.begin)
+}
+
 // silentFor returns how long silence must last before a thing happens that
 // would happen after a time to others if this node were well.
 func (d *Detector) silentFor(after time.Duration) time.Duration {
@@ -130,6 +147,9 @@ func (d *Detector) silentFor(after time.Duration) time.Duration {
 // over returns when a suspicion has lasted long enough.
 func (d *Detector) over(m *member) time.Duration {
 	at := m.heard + d.silentFor(d.limit)
+	if d.links[m.ID] == 0 && m.Role == wire.RoleHub {
+		at += 2 * routedEvery
+	}
 	if m.downAt == 0 || d.links[m.ID] != 0 {
 		return at
 	}
@@ -160,7 +180,7 @@ func (d *Detector) scan() {
 	suspects := 0
 	for _, m := range d.watched {
 		d.greet(m, beat)
-		if m.suspect == nil && (d.time-m.heard >= d.silentFor(d.begin) || m.downAt != 0 && d.links[m.ID] == 0) {
+		if m.suspect == nil && (d.silent(m) || m.downAt != 0 && d.links[m.ID] == 0) {
 			d.suspects(m)
 		}
 		if m.suspect != nil {
@@ -191,11 +211,12 @@ func (d *Detector) greet(m *member, beat *wire.Beat) {
 	every := d.cfg.Period
 	switch {
 	case d.links[m.ID] != 0:
-		if m.Role == wire.RolePilot {
-			every = hubEvery
+		if m.Role == wire.RolePilot || d.cfg.Role == wire.RolePilot && d.time-m.beatenAt > 3*hubEvery {
+			every = hubEvery // to a pilot; or to a hub that is not responsible for this one
 		}
 		d.send(m.ID, beat)
 	case m.Role == wire.RoleHub && d.cfg.Role == wire.RoleHub && !m.unheard && m.suspect == nil:
+		every = routedEvery
 		d.send(m.ID, &wire.Beat{Incarnation: d.inc, Health: uint8(d.health), Ask: d.ask()})
 	}
 	if m.beatAt += every; m.beatAt <= d.time || m.beatAt > d.time+every {
@@ -296,6 +317,10 @@ func (d *Detector) beat(from wire.NodeID, b *wire.Beat) {
 	}
 	if linked {
 		m.inc = max(m.inc, b.Incarnation)
+		if d.cfg.Role == wire.RolePilot {
+			m.beatAt = min(m.beatAt, d.time+d.cfg.Period)
+			m.beatenAt = d.time
+		}
 		d.hear(m)
 		return
 	}
