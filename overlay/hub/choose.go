@@ -2,7 +2,6 @@ package hub
 
 import (
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -21,44 +20,43 @@ type Candidate struct {
 // nearest; each further one is the next such that no single hub, once gone,
 // takes it and one chosen before along, when there is such a one.
 func Choose(site string, candidates []Candidate, n int) []wire.NodeID {
-	list := slices.Clone(candidates)
-	sort.Slice(list, func(i, j int) bool { return before(site, list[i], list[j]) < 0 })
+	var ids []wire.NodeID
 	var chosen []Candidate
-	for len(chosen) < n && len(list) > 0 {
-		best, fewest := 0, -1
-		for i, c := range list {
+	for len(chosen) < min(n, len(candidates)) {
+		var best *Candidate
+		fewest := 0
+		for i := range candidates {
+			c := &candidates[i]
+			if slices.Contains(ids, c.ID) {
+				continue
+			}
 			shared := 0
 			for _, o := range chosen {
-				shared += common(c, o)
+				shared += common(*c, o)
 			}
-			if fewest < 0 || shared < fewest {
-				best, fewest = i, shared
+			if best == nil || shared < fewest || shared == fewest && before(site, c, best) {
+				best, fewest = c, shared
 			}
 		}
-		chosen = append(chosen, list[best])
-		list = slices.Delete(list, best, best+1)
-	}
-	var ids []wire.NodeID
-	for _, c := range chosen {
-		ids = append(ids, c.ID)
+		if best == nil {
+			break // one was there twice
+		}
+		chosen = append(chosen, *best)
+		ids = append(ids, best.ID)
 	}
 	return ids
 }
 
-// before orders candidates for a node of a site.
-func before(site string, a, b Candidate) int {
+// before reports whether a node of a site would rather have the one than the
+// other.
+func before(site string, a, b *Candidate) bool {
 	switch {
 	case (a.Site == site) != (b.Site == site):
-		if a.Site == site {
-			return -1
-		}
-		return 1
+		return a.Site == site
 	case a.RTT == b.RTT:
-		return a.ID.Compare(b.ID)
-	case b.RTT == 0 || a.RTT != 0 && a.RTT < b.RTT:
-		return -1
+		return a.ID.Compare(b.ID) < 0
 	}
-	return 1
+	return b.RTT == 0 || a.RTT != 0 && a.RTT < b.RTT
 }
 
 // common counts the hubs whose end takes both candidates along.
@@ -89,17 +87,20 @@ func (g *Graph) Advice(deputies []wire.NodeID) *wire.Advice {
 	for i := range list {
 		list[i].Cuts = cuts[list[i].ID]
 	}
-	depends := func(c Candidate) bool { return slices.Contains(c.Cuts, g.cfg.ID) }
-	sort.Slice(list, func(i, j int) bool {
-		a, b := list[i], list[j]
-		if depends(a) != depends(b) {
-			return depends(b)
-		}
-		return before(g.cfg.Site, a, b) < 0
-	})
 	m := &wire.Advice{Deputies: deputies[:min(len(deputies), wire.MaxDeputies)]}
-	for _, c := range list[:min(len(list), wire.MaxAdvised)] {
+	depends := func(c *Candidate) bool { return slices.Contains(c.Cuts, g.cfg.ID) }
+	for len(m.Hubs) < wire.MaxAdvised && len(list) > 0 {
+		best := 0
+		for i := range list {
+			a, b := &list[i], &list[best]
+			if depends(a) != depends(b) && depends(b) || depends(a) == depends(b) && before(g.cfg.Site, a, b) {
+				best = i
+			}
+		}
+		c := list[best]
 		m.Hubs = append(m.Hubs, wire.HubHint{ID: c.ID, Site: c.Site, RTT: c.RTT.Round(time.Millisecond), Cuts: c.Cuts[:min(len(c.Cuts), wire.MaxHops)]})
+		list[best] = list[len(list)-1]
+		list = list[:len(list)-1]
 	}
 	return m
 }

@@ -17,13 +17,14 @@ const (
 
 // Times of a graph.
 const (
-	gather     = 50 * time.Millisecond // to say several new links at once
-	rttEvery   = 10 * time.Second      // between statements that only better a round-trip time
-	sayBurst   = 8                     // own statements at once
-	sayEvery   = 2 * time.Second       // and one more in this time
-	hearBurst  = 2 * sayBurst          // statements of one origin that are taken at once
-	hearEvery  = sayEvery / 2          // and one more in this time
-	pathPause  = 50 * time.Millisecond // between computations, doubled up to pathMax while changes go on
+	gather     = 200 * time.Millisecond // to say several new links at once
+	firstRTT   = 2 * time.Second        // to say those whose round-trip times have just become known
+	rttEvery   = 20 * time.Second       // between statements that only better a round-trip time
+	sayBurst   = 8                      // own statements at once
+	sayEvery   = 2 * time.Second        // and one more in this time
+	hearBurst  = 2 * sayBurst           // statements of one origin that are taken at once
+	hearEvery  = sayEvery / 2           // and one more in this time
+	pathPause  = 50 * time.Millisecond  // between computations, doubled up to pathMax while changes go on
 	pathMax    = time.Second
 	forgetEach = time.Minute
 )
@@ -237,7 +238,7 @@ func (g *Graph) Measured(now time.Duration, id wire.NodeID, rtt time.Duration) {
 	if n.sample(uint32(min(max(rtt/time.Microsecond, 1), wire.MaxRTT*1000))) && n.relays {
 		at := now + rttEvery
 		if n.declared == 0 {
-			at = now + gather
+			at = now + firstRTT
 		}
 		g.declare(at)
 	}
@@ -327,10 +328,14 @@ func (g *Graph) declarable() []*neighbour {
 		return nil
 	}
 	list := slices.DeleteFunc(slices.Clone(g.ring), func(n *neighbour) bool { return !n.relays })
-	if len(list) > wire.MaxLinks {
-		slices.SortStableFunc(list, func(a, b *neighbour) int { return int(a.cost()) - int(b.cost()) })
-		list = list[:wire.MaxLinks]
-		slices.SortFunc(list, func(a, b *neighbour) int { return a.ID.Compare(b.ID) })
+	for len(list) > wire.MaxLinks {
+		worst := 0
+		for i, n := range list {
+			if n.cost() > list[worst].cost() {
+				worst = i
+			}
+		}
+		list = slices.Delete(list, worst, worst+1)
 	}
 	return list
 }

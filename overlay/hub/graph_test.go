@@ -364,7 +364,7 @@ func TestDamping(t *testing.T) {
 	for range 5 {
 		g.Measured(now, nodeID(1), 80*time.Millisecond)
 	}
-	run(now + 15*time.Second)
+	run(now + 25*time.Second)
 	if n := g.Stats().Said - before; n != 1 {
 		t.Errorf("%d statements about a round trip that has grown, want 1", n)
 	}

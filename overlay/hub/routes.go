@@ -186,17 +186,17 @@ func (g *Graph) search(avoiding []wire.NodeID) {
 			}
 			for _, e := range p.edges[p.first[u]:p.first[u+1]] {
 				c := base + e.rtt
-				if c >= cost[e.to] || slices.Contains(avoiding, g.order[e.to].ID) {
+				fresh := p.best[e.to] != int8(h)
+				if c > cost[e.to] || c == cost[e.to] && (fresh || u >= prev[e.to]) || slices.Contains(avoiding, g.order[e.to].ID) {
 					continue
 				}
-				if p.best[e.to] != int8(h) {
+				if fresh {
 					p.best[e.to] = int8(h)
 					p.next = append(p.next, e.to)
 				}
 				cost[e.to], prev[e.to] = c, u
 			}
 		}
-		slices.Sort(p.next) // so that of equal ways the lowest identity wins
 		p.front, p.next = p.next, p.front
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -36,24 +35,21 @@ func Deputies(site string, hub wire.NodeID, pilots []wire.NodeID, wayOut func(wi
 		out  bool
 		rank [sha256.Size]byte
 	}
-	list := make([]ranked, 0, len(pilots))
+	var list []ranked // the best ones so far, best first
 	for _, id := range pilots {
 		b := append([]byte("zorilla substitute 1\x00"), hub[:]...)
 		b = append(b, id[:]...)
-		list = append(list, ranked{id, wayOut != nil && wayOut(id), sha256.Sum256(append(b, site...))})
-	}
-	sort.Slice(list, func(i, j int) bool {
-		a, b := &list[i], &list[j]
-		if a.out != b.out {
-			return a.out
+		r := ranked{id, wayOut != nil && wayOut(id), sha256.Sum256(append(b, site...))}
+		i := len(list)
+		for i > 0 && (r.out && !list[i-1].out || r.out == list[i-1].out && bytes.Compare(r.rank[:], list[i-1].rank[:]) < 0) {
+			i--
 		}
-		return bytes.Compare(a.rank[:], b.rank[:]) < 0
-	})
+		if i < wire.MaxDeputies {
+			list = slices.Insert(list[:min(len(list), wire.MaxDeputies-1)], i, r)
+		}
+	}
 	var ids []wire.NodeID
 	for _, r := range list {
-		if len(ids) == wire.MaxDeputies {
-			break
-		}
 		ids = append(ids, r.id)
 	}
 	return ids
