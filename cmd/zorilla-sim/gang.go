@@ -40,6 +40,7 @@ func gangCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.StringFlag{Name: "unit", Value: "ms", Usage: "of the matrix, ms or s"},
 			&cli.BoolFlag{Name: "json", Usage: "one line of JSON"},
 			&cli.BoolFlag{Name: "log", Usage: "tell what happens, on standard error"},
+			traceFlag(),
 		},
 		Action: func(c *cli.Context) error { return runGang(c, stdout, stderr) },
 	}
@@ -57,9 +58,17 @@ func runGang(c *cli.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	trace, err := openTrace(c)
+	if err != nil {
+		return err
+	}
+	defer trace.abandon()
 	cfg := sim.GangConfig{Nodes: c.Int("nodes"), Sites: c.Int("sites"), Free: free, Want: c.Int("want"),
-		Seed: c.Uint64("seed"), Blind: !c.Bool("tables"), RTT: rtt, Log: logTo(c, stderr)}
+		Seed: c.Uint64("seed"), Blind: !c.Bool("tables"), RTT: rtt, Trace: trace.message(), Log: logTo(c, stderr)}
 	g, err := sim.RunGang(cfg)
+	if err == nil {
+		err = trace.close()
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,6 +34,7 @@ func gangsCommand(stdout, stderr io.Writer) *cli.Command {
 			&cli.Uint64Flag{Name: "seeds", Value: 1, Usage: "run this many seeds, from `seed` on"},
 			&cli.BoolFlag{Name: "json", Usage: "one line of JSON for each run"},
 			&cli.BoolFlag{Name: "log", Usage: "tell what happens, on standard error"},
+			traceFlag(),
 		},
 		Action: func(c *cli.Context) error { return runGangs(c, stdout, stderr) },
 	}
@@ -42,10 +44,15 @@ func runGangs(c *cli.Context, stdout, stderr io.Writer) error {
 	if c.Args().Present() {
 		return fmt.Errorf("gangs takes no argument, not %q", c.Args().First())
 	}
+	trace, err := openTrace(c)
+	if err != nil {
+		return err
+	}
+	defer trace.abandon()
 	var failed error
 	for i := range c.Uint64("seeds") {
 		g, err := sim.RunGangs(sim.GangsConfig{Nodes: c.Int("nodes"), Sites: c.Int("sites"), Jobs: c.Int("jobs"), Want: c.Int("want"),
-			Runs: c.Duration("runs"), Seed: c.Uint64("seed") + i, Log: logTo(c, stderr)})
+			Runs: c.Duration("runs"), Seed: c.Uint64("seed") + i, Trace: trace.message(), Log: logTo(c, stderr)})
 		if err != nil {
 			return err
 		}
@@ -63,5 +70,5 @@ func runGangs(c *cli.Context, stdout, stderr io.Writer) error {
 			failed = errViolated
 		}
 	}
-	return failed
+	return errors.Join(failed, trace.close())
 }

@@ -155,3 +155,39 @@ func TestScenarioRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestGangTrace recounts the messages of a gang from its trace.
+func TestGangTrace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trace")
+	out, errs, err := command(t, "gang", "--nodes", "60", "--sites", "3", "--free", "30", "--want", "8", "--json", "--trace", file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs)
+	}
+	var line struct {
+		Messages int
+		Kinds    map[string]int
+	}
+	if err := json.Unmarshal([]byte(out), &line); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grants := 0
+	for _, text := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+		var m struct {
+			Kind   string
+			Passed bool
+		}
+		if err := json.Unmarshal([]byte(text), &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Kind == "grant" && !m.Passed {
+			grants++
+		}
+	}
+	if grants != line.Kinds["grant"] || grants == 0 {
+		t.Errorf("%d grants in the trace; the run says %v", grants, line.Kinds)
+	}
+}

@@ -25,6 +25,8 @@ type GangConfig struct {
 	// RTT holds the true round-trip times between places, of which the sites take
 	// some at random; nil means made up ones.
 	RTT [][]time.Duration
+	// Trace takes every message from the submission on; nil discards them.
+	Trace func(Message)
 	// Log takes what happens, for people; nil discards it.
 	Log func(now time.Duration, text string)
 }
@@ -101,6 +103,7 @@ func RunGang(cfg GangConfig) (Gang, error) {
 	g := Gang{Nodes: cfg.Nodes, Sites: cfg.Sites, Free: cfg.Free, Want: cfg.Want, Seed: cfg.Seed, Tables: !cfg.Blind, Kinds: make(map[string]int)}
 	spec := gangSpec(w.world, cfg.Want)
 	w.onSend = func(n, _ *node, m wire.Message) { g.count(n.id, m, spec.ID) }
+	w.cfg.Trace = cfg.Trace
 	j := w.submit(w.home(), spec, time.Hour)
 	for end := w.k.Now() + gangLimit; w.k.Now() < end && len(j.granted) < cfg.Want; {
 		w.k.Run(w.k.Now() + time.Second)

@@ -17,7 +17,8 @@ type GangsConfig struct {
 	Runs  time.Duration // how long each worker runs; 0 means a minute
 	Seed  uint64        // of everything
 
-	Log func(now time.Duration, text string)
+	Trace func(Message) // of every message from the first submission on; nil discards them
+	Log   func(now time.Duration, text string)
 }
 
 // Gangs is what came of it.
@@ -62,6 +63,7 @@ func RunGangs(cfg GangsConfig) (Gangs, error) {
 	w.k.Run(gangsWarm + gangSettle)
 
 	first := w.k.Now()
+	w.cfg.Trace = cfg.Trace
 	nodes := []*node{w.home()}
 	for _, i := range w.k.Rand().Perm(cfg.Nodes)[:cfg.Jobs-1] {
 		nodes = append(nodes, w.spots[1+w.hubs+i].node)

@@ -355,6 +355,7 @@ func (w *world) push(c *link, dir int, now time.Duration, kind wire.Kind, size i
 	if waiting := q.Len(now, c.rate) + int64(size); waiting > maxQueue {
 		if !gossips(kind) {
 			w.net.overflow++
+			w.logf("the link of %s to %s is full: %d bytes wait, and a message of %d", c.end[dir].spot.name(), c.end[1-dir].spot.name(), q.Len(now, c.rate), size)
 			c.dead = true
 			w.sever(c, resetTime)
 		}

@@ -35,7 +35,7 @@ func (s *shell) init(slots int) {
 // apply does what a node wants done.
 func (w *world) apply(n *node, fx core.Effects) {
 	if len(fx.Sends) > maxSends+len(n.links)*8 {
-		w.violate("node %s sends %d messages at once", n.spot.name(), len(fx.Sends))
+		w.violate("node %s sends %d messages at once, such as %T", n.spot.name(), len(fx.Sends), fx.Sends[len(fx.Sends)/2].Msg)
 	}
 	n.routes.learn(&fx)
 	for _, s := range fx.Sends {

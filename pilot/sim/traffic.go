@@ -15,6 +15,8 @@ type Message struct {
 	To    string  `json:"to"`
 	Kind  string  `json:"kind"`
 	Bytes int     `json:"bytes"` // as encoded, without the framing of the link
+	// Passed says that the sender passes it on: it is another's.
+	Passed bool `json:"passed,omitempty"`
 }
 
 // count is how many messages of a kind there were.
@@ -124,11 +126,13 @@ func (w *world) count(n, o *node, m wire.Message, size int) {
 		w.traffic.names[m.Kind()] = messageName(m)
 	}
 	c.Bytes += size
-	if a, ok := author(m); !ok || a == n.id {
+	a, ok := author(m)
+	passed := ok && a != n.id
+	if !passed {
 		c.Authored++
 	}
 	if w.cfg.Trace != nil {
-		w.cfg.Trace(Message{w.k.Now().Seconds(), n.spot.name(), o.spot.name(), messageName(m), len(wire.Encode(m))})
+		w.cfg.Trace(Message{w.k.Now().Seconds(), n.spot.name(), o.spot.name(), messageName(m), len(wire.Encode(m)), passed})
 	}
 }
 
