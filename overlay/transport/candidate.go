@@ -21,6 +21,7 @@ const (
 	maxWitnesses = 3               // acceptors that are asked how they see this end
 	observeBound = 2 * time.Second // for all of them
 	observeHold  = attemptBound    // how long a translator is reminded of the port
+	maxObserved  = 200             // connections that are held for it; others end at once
 	firstPort    = 1024            // lower ports are other programs'
 )
 
@@ -136,10 +137,16 @@ func (e *Endpoint) serveObserve(conn net.Conn, id *Identity) error {
 	if !seen.IsValid() || seen.Port() == 0 || seen.Addr().Zone() != "" {
 		return errors.New("observe: seen as no endpoint")
 	}
-	_ = conn.SetDeadline(time.Now().Add(observeHold))
 	if err := wire.WriteFrame(c, &wire.Observed{Endpoint: seen}); err != nil {
 		return err
 	}
+	select {
+	case e.reach.observed <- struct{}{}:
+		defer func() { <-e.reach.observed }()
+	default:
+		return nil
+	}
+	_ = conn.SetDeadline(time.Now().Add(observeHold))
 	_, _ = c.Read(make([]byte, 1)) // until the other end hangs up
 	return nil
 }

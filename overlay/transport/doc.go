@@ -42,6 +42,20 @@
 // without an identity gets one from a [Signer], by [Join] or, when the signer
 // has to come to it, by waiting in Serve with a [JoinRequest].
 //
+// Two nodes that meet through hubs find a direct path by themselves when they
+// exchange bulk, or when [Endpoint.Improve] asks, if [Config].Network is set.
+// Nobody waits for it: the stream through the hubs is handed over at once, and
+// later ones use what has been found meanwhile.
+//
+//	A                                   B
+//	Reach{secret, port, addresses} <->  Reach     at once, both having asked the
+//	Punch                           ->            acceptors they know as what
+//	                                <-  Punch     they are seen (Observed)
+//	Punch{go}                       ->
+//	calls, as hub.Calls says       <->  calls     for 5 seconds
+//	secret, method                 <->  secret, method
+//	TLS, and a carrier like any other
+//
 // The package is not a router: which hub leads where is decided elsewhere and
 // told by [Endpoint.SetRoutes], [Endpoint.SetHubs] and [Endpoint.SetRoute].
 package transport

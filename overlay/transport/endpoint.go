@@ -93,7 +93,7 @@ type Endpoint struct {
 	streams   chan struct{}
 	joins     chan struct{}
 	admitting chan struct{}
-	reach     reacher
+	reach     *reacher
 	bulk      bulk
 
 	mu       sync.Mutex
@@ -138,7 +138,7 @@ func New(c Config) (*Endpoint, error) {
 		streams:   make(chan struct{}, c.MaxStreams),
 		joins:     make(chan struct{}, maxJoins),
 		admitting: make(chan struct{}, 1),
-		reach:     reacher{slots: make(chan struct{}, maxAttempts), again: make(chan struct{}, maxAgain), peers: make(map[wire.NodeID]*reached)},
+		reach:     newReacher(),
 		identity:  c.Identity,
 		signer:    c.Signer,
 		carriers:  make(map[*carrier]struct{}),

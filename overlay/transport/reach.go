@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,22 +35,26 @@ const (
 	attemptBound = 20 * time.Second // the conversation before and after the calls
 	callBound    = 5 * time.Second  // the calls
 	secureBound  = 4 * time.Second  // TLS on a connection that came about
-	againBound   = 2 * time.Second  // the calls for a further connection
 	maxAgain     = 64               // of them at once, asked for by neighbours
 	firstRetry   = time.Minute      // after a failure; then twice as long each time
 	lastRetry    = 30 * time.Minute
 	answerEvery  = 5 * time.Second // attempts of one peer that are answered
 	maxReached   = 4096            // peers that are remembered
-	maxDirect    = 128             // carriers made for bulk, and not used for idleBound
-	idleBound    = 2 * time.Minute // at the most
+	maxDirect    = 128             // carriers made for bulk
 )
 
 // reacher is what an endpoint knows about attempts at direct connections.
 type reacher struct {
-	slots chan struct{}
-	again chan struct{} // further connections
-	mu    sync.Mutex
-	peers map[wire.NodeID]*reached
+	slots    chan struct{} // attempts
+	again    chan struct{} // further connections
+	observed chan struct{} // connections held for those who asked as what they are seen
+	mu       sync.Mutex
+	peers    map[wire.NodeID]*reached
+}
+
+func newReacher() *reacher {
+	return &reacher{slots: make(chan struct{}, maxAttempts), again: make(chan struct{}, maxAgain),
+		observed: make(chan struct{}, maxObserved), peers: make(map[wire.NodeID]*reached)}
 }
 
 // reached is what became of attempts with one peer.
@@ -246,39 +249,6 @@ func (e *Endpoint) attempt(ctx context.Context, id wire.NodeID, o Options) error
 	return tried
 }
 
-// another makes a further connection to a node that there is a direct carrier
-// to, for one stream: both ends talk about it over that, and tell only what
-// they know without asking others.
-func (e *Endpoint) another(ctx context.Context, id wire.NodeID) (net.Conn, error) {
-	s, err := e.openTo(ctx, id, wire.StreamReach)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, s.Reset)()
-	if !s.peer.Direct {
-		return nil, fmt.Errorf("%w: no carrier any more", ErrNoRoute)
-	}
-	a, err := e.prepare(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	defer a.close()
-	asks, answers := hub.Calls(a.own, a.other, a.sameSite)
-	if len(asks) == 0 && len(answers) == 0 {
-		return nil, errors.New("neither end can call the other")
-	}
-	if err := wire.WriteFrame(s, &wire.Punch{Go: true, Bound: againBound}); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, againBound)
-	defer cancel()
-	for f := range a.run(ctx, asks, hub.Reverse) {
-		return f.conn, nil
-	}
-	return nil, errors.New("no call came through")
-}
-
 // secureFound makes a carrier of a connection, soon or not at all: others may
 // wait.
 func (e *Endpoint) secureFound(ctx context.Context, f found, o Options) (Peer, error) {
@@ -286,34 +256,6 @@ func (e *Endpoint) secureFound(ctx context.Context, f found, o Options) (Peer, e
 	defer cancel()
 	return e.connect(ctx, f.conn, TCP, o)
 }
-
-// retire closes a carrier that was made for bulk when nothing has used it for a
-// while. From one look before that on new streams pass it over, so that none is
-// cut off.
-func (e *Endpoint) retire(c *carrier) {
-	const looks = 8
-	tick := time.NewTicker(idleBound / looks)
-	defer tick.Stop()
-	for idle := 0; idle <= looks; {
-		select {
-		case <-tick.C:
-		case <-c.mux.session.CloseChan():
-			return
-		}
-		e.mu.Lock()
-		if idle++; c.mux.session.NumStreams() > 0 || len(c.lanes) > 0 {
-			idle = 0
-		}
-		if n := e.nodes[c.peer.ID]; idle == looks && n != nil {
-			n.carriers = slices.DeleteFunc(n.carriers, func(x *carrier) bool { return x == c })
-			e.tidyLocked(n)
-		}
-		e.mu.Unlock()
-	}
-	c.close(errIdle)
-}
-
-var errIdle = errors.New("closed because nothing used it")
 
 // measure returns how long the other end's answer takes.
 func measure(s *Stream) (time.Duration, error) {
