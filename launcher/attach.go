@@ -120,7 +120,7 @@ var errNoAgent = errors.New("no agent answers")
 func (r *siteRun) attach(ctx context.Context, h *host, socket string, closed chan<- error) (transport.Peer, error) {
 	tctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	return r.bridge(ctx, tctx, h, socket, transport.Options{Admit: true, More: r.more(h, socket), OnClose: func(err error) { closed <- err }})
+	return r.bridge(ctx, tctx, h, socket, transport.Options{Admit: true, Path: wire.PathSSH, More: r.more(h, socket), OnClose: func(err error) { closed <- err }})
 }
 
 // bridge connects this node to an agent's socket by a command that is run over

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
 // maxDirect is the number of pilots of a host that are given a connection of
@@ -57,7 +58,7 @@ func (r *siteRun) direct(ctx context.Context, h *host) {
 // copies of a bridge, else by a bridge. tctx bounds the making of the
 // connection, ctx its life.
 func (r *siteRun) bulk(ctx, tctx context.Context, h *host, socket string, closed func(error)) (transport.Peer, error) {
-	o := transport.Options{Bulk: true, OnClose: closed, More: r.more(h, socket)}
+	o := transport.Options{Bulk: true, Path: wire.PathSSH, OnClose: closed, More: r.more(h, socket)}
 	conn, err := h.gat.Forward(tctx, "unix", path.Join(h.sessionDir(r.s.id), socket))
 	if err != nil {
 		r.s.log.Debug("not forwarded to a socket", "site", r.site.Name, "error", err)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
@@ -54,30 +52,7 @@ func (s *session) overlay(ctx context.Context) (Overlay, error) {
 	if err := s.agent.Call(ctx, func(_ time.Duration, n *core.Node) { o = n.Overview() }); err != nil {
 		return Overlay{}, err
 	}
-	local := []string{launcherSite}
-	for _, site := range s.opts.Sites {
-		if site.Local() {
-			local = append(local, site.Name)
-		}
-	}
-	out := OverlayOf(o)
-	out.overLogins(local)
-	return out, nil
-}
-
-// overLogins names the links that look local and lead to other machines for
-// what they are.
-func (o *Overlay) overLogins(local []string) {
-	away := make(map[string]bool)
-	for _, n := range o.Nodes {
-		away[n.ID] = !slices.Contains(local, n.Site)
-	}
-	for i := range o.Links {
-		l := &o.Links[i]
-		if l.Path == wire.PathLocal.String() && away[l.A] != away[l.B] {
-			l.Path = wire.PathSSH.String()
-		}
-	}
+	return OverlayOf(o), nil
 }
 
 // OverlayOf writes down what a node knows of its overlay.

@@ -169,27 +169,12 @@ func (a *Agent) event(now time.Duration, e transport.Event) {
 func (a *Agent) linkUp(now time.Duration, p transport.Peer) {
 	a.log.Debug("link up", "peer", p.ID.Short(), "role", p.Role, "path", p.Path)
 	a.paths[p.ID] = p.Path
-	peer := wire.Peer{ID: p.ID, Role: p.Role, Site: p.Site, Path: pathOf(p)}
+	peer := wire.Peer{ID: p.ID, Role: p.Role, Site: p.Site, Path: p.Path}
 	if p.Direct {
 		a.node.LinkUp(now, peer)
 	} else {
 		a.node.LinkRouted(now, peer)
 	}
-}
-
-// pathOf says for people how a link was made.
-func pathOf(p transport.Peer) wire.Path {
-	switch p.Path {
-	case wire.PathLocal:
-		return wire.PathLocal
-	case wire.PathDirect:
-		return wire.PathDirect
-	case wire.PathReverse:
-		return wire.PathReverse
-	case wire.PathSimultaneous:
-		return wire.PathSimultaneous
-	}
-	return wire.PathRouted
 }
 
 // followPaths tells the core of links whose path has changed: from hubs to a

@@ -110,7 +110,7 @@ func (g *guard) buried(now time.Duration, id wire.NodeID) bool { return has(g.gr
 func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budget *int) (time.Duration, bool) {
 	signed := e.Card.AppendSigned(make([]byte, 0, 512))
 	sum := sha256.Sum256(append(signed, e.Card.Signature...))
-	if issued, ok := s.guard.known.get([16]byte(sum[:])); ok {
+	if issued, ok := s.guard.known.get(cardDigest(sum[:])); ok {
 		return issued, true
 	}
 	if *budget <= 0 {
@@ -123,7 +123,7 @@ func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budg
 		s.guard.shun(now, from)
 		return 0, false
 	}
-	s.guard.known.put([16]byte(sum[:]), now-e.Age)
+	s.guard.known.put(cardDigest(sum[:]), now-e.Age)
 	return now - e.Age, true
 }
 
@@ -134,31 +134,38 @@ type known struct {
 }
 
 type knownCard struct {
-	digest [16]byte
-	issued time.Duration
+	digest cardDigest
+	issued int32 // in hundredths of a second, by this node's clock
 }
 
-func (k *known) set(digest [16]byte) *[4]knownCard {
+// cardDigest is the part of a card's digest that is remembered. Who would have
+// a forged card pass for one that was verified must find a second preimage of
+// it within the minutes that the card is about.
+type cardDigest [12]byte
+
+const issuedGrain = 10 * time.Millisecond
+
+func (k *known) set(digest cardDigest) *[4]knownCard {
 	if k.sets == nil {
 		k.sets = new([32][4]knownCard)
 	}
 	return &k.sets[binary.BigEndian.Uint16(digest[:])%32]
 }
 
-func (k *known) get(digest [16]byte) (time.Duration, bool) {
+func (k *known) get(digest cardDigest) (time.Duration, bool) {
 	set := k.set(digest)
 	for i, c := range set {
 		if c.digest == digest {
 			copy(set[1:], set[:i])
 			set[0] = c
-			return c.issued, true
+			return time.Duration(c.issued) * issuedGrain, true
 		}
 	}
 	return 0, false
 }
 
-func (k *known) put(digest [16]byte, issued time.Duration) {
+func (k *known) put(digest cardDigest, issued time.Duration) {
 	set := k.set(digest)
 	copy(set[1:], set[:])
-	set[0] = knownCard{digest, issued}
+	set[0] = knownCard{digest, int32(issued / issuedGrain)}
 }

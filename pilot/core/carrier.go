@@ -108,9 +108,6 @@ func (n *Node) remote(l *link) int {
 	return 3
 }
 
-// address says where this node is found.
-func (n *Node) address() wire.Address { return wire.Address{ID: n.cfg.ID, Hubs: n.at.Hubs} }
-
 // toss sends a message that may get lost: over the link if there is one, else
 // through hubs, as far as the kind may be [wire.Carried].
 func (n *Node) toss(to wire.Address, m wire.Message) {

@@ -14,6 +14,7 @@ type gossips struct {
 	sampler *gossip.Sampler // nil: it takes no part
 	said    wire.Card       // what the own card was made of
 	sayAt   wire.Coordinate // and the coordinate on it
+	sayNext time.Duration   // when a coordinate alone is worth another card
 }
 
 func (n *Node) initGossip(now time.Duration) {
@@ -49,8 +50,13 @@ func (n *Node) reach(c *wire.Card) gossip.Path {
 	return gossip.Nowhere
 }
 
+// moveEvery is how often there is a new card because the node has found a
+// better place, which it does all the time at first. All who hear of it verify
+// it anew.
+const moveEvery = gossip.Resign / 2
+
 // describeSelf brings the own card up to date.
-func (n *Node) describeSelf() {
+func (n *Node) describeSelf(now time.Duration) {
 	c := n.said
 	c.Hubs, c.Proof, c.Free = n.at.Hubs, n.cfg.Proof, 0
 	if n.slots != nil && n.exit.reason == "" {
@@ -60,11 +66,12 @@ func (n *Node) describeSelf() {
 	if n.here != nil {
 		at = n.here.Coordinate()
 	}
-	if c.Free == n.said.Free && slices.Equal(c.Hubs, n.said.Hubs) && at == n.sayAt && slices.Equal(c.Proof, n.said.Proof) {
+	same := c.Free == n.said.Free && slices.Equal(c.Hubs, n.said.Hubs) && slices.Equal(c.Proof, n.said.Proof)
+	if same && (at == n.sayAt || now < n.sayNext) {
 		return
 	}
 	if at != n.sayAt {
-		c.Coordinate = at.Bytes()
+		c.Coordinate, n.sayNext = at.Bytes(), now+moveEvery
 	}
 	n.said, n.sayAt = c, at
 	n.sampler.Describe(c)
@@ -83,7 +90,7 @@ func (n *Node) receiveGossip(now time.Duration, l *link, from wire.Address, m wi
 
 func (n *Node) tickGossip(now time.Duration) {
 	if n.sampler != nil && now >= n.sampler.Next() {
-		n.describeSelf()
+		n.describeSelf(now)
 		n.gossip(wire.Address{}, n.sampler.Tick(now))
 	}
 }

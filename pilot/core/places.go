@@ -101,14 +101,6 @@ func (n *Node) place(id wire.NodeID) (vivaldi.Peer, bool) {
 	return n.here.Find(id)
 }
 
-// distance estimates the round-trip time between two nodes; false when it is
-// not known where one of them is.
-func (n *Node) distance(a, b wire.NodeID) (time.Duration, bool) {
-	p, ok := n.place(a)
-	q, also := n.place(b)
-	return vivaldi.Between(p, q), ok && also
-}
-
 // wall is a moment as package vivaldi wants it.
 func wall(now time.Duration) time.Time { return time.Unix(0, 0).Add(now) }
 
