@@ -151,7 +151,6 @@ func (w *world) breakLink(l *link) {
 
 // troubleAt notes a reason to be hard to reach for all of a site.
 func (w *world) troubleAt(s *siteState) {
-	w.trouble = w.k.Now()
 	for _, h := range s.hubs {
 		h.trouble = w.k.Now()
 	}
@@ -192,9 +191,7 @@ func (w *world) crash(n *node, machine bool) {
 		}
 	}
 	n.alive = false
-	if n.spot.trouble = w.k.Now(); n.isRelay() && !n.leaves {
-		w.trouble = w.k.Now()
-	}
+	n.spot.trouble = w.k.Now()
 	n.processes, n.sandboxes = nil, nil
 	seen := resetTime
 	if machine {
@@ -247,9 +244,6 @@ func (w *world) mend() {
 // troubled reports whether there is, or was not long ago, a reason to take a
 // node for dead that is not: its machine or the way to it was cut.
 func (w *world) troubled(n *node) bool {
-	if w.trouble != 0 && w.k.Now() < w.trouble+nodeLease+deadAfter {
-		return true // some hub knows less than it thinks, and tells others
-	}
 	bad := func(s *spot) bool {
 		return s.cut || s.slow || s.node == nil || !s.node.alive || s.site.cut || s.site.group != 0 ||
 			s.trouble != 0 && w.k.Now() < s.trouble+nodeLease+deadAfter

@@ -33,9 +33,6 @@ func (r *routes) learn(fx *core.Effects) {
 	}
 }
 
-// isRelay reports whether a node is there to relay for others.
-func (n *node) isRelay() bool { return n.spot.role != wire.RolePilot }
-
 // search is a stream on its way to where it is opened.
 type search struct {
 	dst   wire.NodeID

@@ -26,18 +26,17 @@ type worldConfig struct {
 // world is a session: machines at sites, the nodes on them, and the links
 // between those.
 type world struct {
-	cfg     worldConfig
-	k       *sim.Kernel
-	sites   []*siteState // of the layout, and home at the end
-	spots   []*spot      // the launcher, the hubs, the pilots
-	hubs    int          // how many spots of hubs there are
-	byID    map[wire.NodeID]*node
-	ids     uint64
-	noise   float64
-	over    bool          // the session ends
-	trouble time.Duration // when a hub or a site was last hard to reach
-	net     netState
-	codec   uint64 // every so many messages one goes through its encoding
+	cfg   worldConfig
+	k     *sim.Kernel
+	sites []*siteState // of the layout, and home at the end
+	spots []*spot      // the launcher, the hubs, the pilots
+	hubs  int          // how many spots of hubs there are
+	byID  map[wire.NodeID]*node
+	ids   uint64
+	noise float64
+	over  bool // the session ends
+	net   netState
+	codec uint64 // every so many messages one goes through its encoding
 
 	jobs        []*jobState
 	jobOf       map[wire.JobID]*jobState
