@@ -70,7 +70,7 @@ func TestHostileCandidates(t *testing.T) {
 			say(t, s, reach(port))
 			hear(t, s)
 			say(t, s, &wire.Punch{Go: true, Bound: 10 * time.Second})
-			time.Sleep(12 * time.Second)
+			pass(12 * time.Second)
 			s.Close()
 		}
 		// The other way round: the victim asks.
@@ -78,10 +78,10 @@ func TestHostileCandidates(t *testing.T) {
 			say(t, s, reach(5000))
 			hear(t, s)
 			answerPunches(s)
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 		})
 		victim.Improve(hostile2.ID())
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		want := netip.MustParseAddrPort("198.51.100.98:5000")
 		dials := spied.dials()
 		if len(dials) < 4 || len(dials) > 12 {
@@ -159,7 +159,7 @@ func TestWrongPeer(t *testing.T) {
 					_, _ = conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 				case "silence":
 				}
-				time.Sleep(3 * time.Second)
+				pass(3 * time.Second)
 			})
 			victim.Improve(bad.ID())
 			path, _ := waitPath(victim, bad)
@@ -201,7 +201,7 @@ func TestAttemptLimits(t *testing.T) {
 		if r := hear(t, talk(t, late, victim)); !strings.Contains(r.Error, "8 attempts already") {
 			t.Errorf("the ninth hears %q", r.Error)
 		}
-		time.Sleep(25 * time.Second) // nobody sits for ever
+		pass(25 * time.Second) // nobody sits for ever
 		if r := hear(t, talk(t, late, victim)); r.Error != "" {
 			t.Errorf("when the others are gone it hears %q", r.Error)
 		}
@@ -217,14 +217,14 @@ func TestAttemptLimits(t *testing.T) {
 			}
 			s.Close()
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 
 		// Two that ask each other at the same time get one path.
 		a, b := victim, late
 		a.Improve(b.ID())
 		b.Improve(a.ID())
 		waitPath(a, b)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		for _, n := range []*testNode{a, b} {
 			if p, ok := n.Path(b.ID()); n == a && (!ok || p != wire.PathDirect) {
 				t.Errorf("path %v after both have asked", p)
@@ -247,7 +247,7 @@ func TestStrangerCalls(t *testing.T) {
 		at := netip.AddrPortFrom(spied.Addr(), r.Port)
 		dial := func() (net.Conn, error) { return stranger.Dial(t.Context(), 0, at) }
 		say(t, s, &wire.Punch{Go: true, Bound: 10 * time.Second})
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 		for name, first := range map[string][]byte{
 			"garbage":        bytes.Repeat([]byte("x"), 100),
 			"wrong secret":   append(bytes.Clone(r.Secret), 1), // the victim's own
@@ -278,7 +278,7 @@ func TestStrangerCalls(t *testing.T) {
 		}
 		c.Close()
 		s.Close()
-		time.Sleep(6 * time.Second)
+		pass(6 * time.Second)
 		if c, err := dial(); err == nil {
 			t.Error("somebody listens after the attempt")
 			c.Close()

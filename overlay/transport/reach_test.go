@@ -30,6 +30,9 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
+// pass lets the time of a bubble pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 // place is a kind of host that a node can be on.
 type place struct {
 	name     string
@@ -188,22 +191,22 @@ func (w *planet) node(p place, h *memnet.Host) (*testNode, *spy) {
 }
 
 const (
-	any  = memnet.EndpointIndependent
-	adf  = memnet.AddressDependent
-	apdf = memnet.AddressAndPortDependent
+	indep = memnet.EndpointIndependent
+	adf   = memnet.AddressDependent
+	apdf  = memnet.AddressAndPortDependent
 )
 
 var places = []place{
 	{name: "open"},
 	{name: "firewalled", filter: apdf},
-	{name: "full cone", mapping: any, filter: any},
-	{name: "restricted", mapping: any, filter: adf},
-	{name: "port-restricted", mapping: any, filter: apdf},
-	{name: "port-restricted, rejecting", mapping: any, filter: apdf, reject: true, preserve: true},
+	{name: "full cone", mapping: indep, filter: indep},
+	{name: "restricted", mapping: indep, filter: adf},
+	{name: "port-restricted", mapping: indep, filter: apdf},
+	{name: "port-restricted, rejecting", mapping: indep, filter: apdf, reject: true, preserve: true},
 	{name: "address-dependent", mapping: adf, filter: adf},
 	{name: "symmetric", mapping: apdf, filter: apdf},
 	{name: "no outbound", mute: true},
-	{name: "launcher", mapping: any, filter: apdf, noListen: true},
+	{name: "launcher", mapping: indep, filter: apdf, noListen: true},
 }
 
 // wantPaths is the path that comes out, the place that asks first: direct,
@@ -336,11 +339,11 @@ func TestHairpin(t *testing.T) {
 		for _, hairpin := range []bool{false, true} {
 			w := newPlanet(t)
 			provider := w.inet.Behind(netip.MustParsePrefix("100.64.0.0/10"), time.Millisecond,
-				memnet.Router{Addr: netip.MustParseAddr("192.0.2.200"), Mapping: any, Filtering: any, Hairpin: hairpin})
+				memnet.Router{Addr: netip.MustParseAddr("192.0.2.200"), Mapping: indep, Filtering: indep, Hairpin: hairpin})
 			var nodes []*testNode
 			for i := range byte(2) {
 				home := provider.Behind(netip.MustParsePrefix("192.168.1.0/24"), time.Millisecond,
-					memnet.Router{Addr: netip.AddrFrom4([4]byte{100, 64, 0, 5 + i}), Mapping: any, Filtering: any})
+					memnet.Router{Addr: netip.AddrFrom4([4]byte{100, 64, 0, 5 + i}), Mapping: indep, Filtering: indep})
 				nodes = append(nodes, w.put(home, "192.168.1.10"))
 			}
 			want := wire.PathRouted
@@ -362,8 +365,8 @@ func TestImprove(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newPlanet(t)
 		defer w.close()
-		a, ha := w.place(place{mapping: any, filter: apdf})
-		b, _ := w.place(place{mapping: any, filter: apdf})
+		a, ha := w.place(place{mapping: indep, filter: apdf})
+		b, _ := w.place(place{mapping: indep, filter: apdf})
 		if err := a.Link(t.Context(), b.ID()); err != nil {
 			t.Fatal(err)
 		}
@@ -376,7 +379,7 @@ func TestImprove(t *testing.T) {
 		if got, took := waitPath(a, b); got != wire.PathSimultaneous {
 			t.Fatalf("%v after %v, want a simultaneous open", got, took)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for _, n := range []*testNode{a, b} {
 			for _, p := range n.Peers() {
 				if p.ID == b.ID() || p.ID == a.ID() {
@@ -409,7 +412,7 @@ func TestImprove(t *testing.T) {
 		if n := ha.Break(netip.AddrFrom4([4]byte{192, 0, 2, 2})); n != 1 {
 			t.Fatalf("%d connections broken, want 1", n)
 		}
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 		begin := time.Now()
 		s := open(t, a, b.ID(), wire.StreamFetch)
 		if s.Peer().Path != wire.PathRouted || time.Since(begin) > 500*time.Millisecond {
@@ -419,7 +422,7 @@ func TestImprove(t *testing.T) {
 		if got, _ := waitPath(a, b); got != wire.PathRouted {
 			t.Errorf("%v at once, want no further attempt within a minute", got)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
 		if got, took := waitPath(a, b); got != wire.PathSimultaneous {
 			t.Errorf("%v after %v, want a new path", got, took)
@@ -433,13 +436,13 @@ func TestBackOff(t *testing.T) {
 		w := newPlanet(t)
 		defer w.close()
 		a, ha := w.place(place{mapping: apdf, filter: apdf})
-		b, _ := w.place(place{mapping: any, filter: apdf})
+		b, _ := w.place(place{mapping: indep, filter: apdf})
 		var at []time.Duration
 		begin := time.Now()
 		before := ha.listens()
 		for time.Since(begin) < 2*time.Hour+30*time.Minute {
 			a.Improve(b.ID())
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if n := ha.listens(); n > before {
 				before = n
 				at = append(at, time.Since(begin))
@@ -470,9 +473,9 @@ func TestIdle(t *testing.T) {
 			t.Fatalf("%v, want a direct path", got)
 		}
 		s := open(t, a, b.ID(), wire.StreamFetch)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		roundTrip(t, s) // in use is in use, however quiet
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if got, _ := a.Path(b.ID()); got != wire.PathRouted {
 			t.Errorf("%v, five minutes after the last stream", got)
 		}
@@ -497,7 +500,7 @@ func TestFurtherConnections(t *testing.T) {
 	}{
 		{"direct", place{}, place{}, wire.PathDirect, true},
 		{"reverse", place{}, place{filter: apdf}, wire.PathReverse, true},
-		{"simultaneous", place{mapping: any, filter: apdf}, place{mapping: any, filter: apdf}, wire.PathSimultaneous, false},
+		{"simultaneous", place{mapping: indep, filter: apdf}, place{mapping: indep, filter: apdf}, wire.PathSimultaneous, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -56,6 +56,9 @@ func accepting(t *testing.T, h *memnet.Host, port uint16) <-chan net.Conn {
 	return conns
 }
 
+// pass lets the time of a bubble pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 func remote(c net.Conn) netip.AddrPort { return c.RemoteAddr().(*net.TCPAddr).AddrPort() }
 
 func TestConnection(t *testing.T) {
@@ -176,7 +179,7 @@ func TestRepeatedSYN(t *testing.T) {
 		conns := accepting(t, b, 5000)
 		start := time.Now()
 		go func() {
-			time.Sleep(500 * time.Millisecond)
+			pass(500 * time.Millisecond)
 			_, _ = dial(b, 5000, at(a, 1)) // refused, but the filter is open now
 		}()
 		c, err := dial(a, 0, netip.MustParseAddrPort("192.0.2.9:5000"))
@@ -342,7 +345,7 @@ func TestSimultaneousOpen(t *testing.T) {
 				for i, h := range hosts {
 					go func() {
 						if i == 1 {
-							time.Sleep(late)
+							pass(late)
 						}
 						c, err := dial(h, 7000, ends[1-i])
 						if err != nil {
