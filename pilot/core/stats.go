@@ -12,6 +12,7 @@ type Stats struct {
 	Free, Offered, Held, Committed, Withheld int // slots
 
 	Overdue time.Duration // of the claim that should have ended the longest ago
+	Stray   int           // claims for jobs that are known to have ended
 	Workers int           // of jobs of others here, ended ones included
 	Jobs    int           // known to be open
 	Leads   int           // of which this node is the primary
@@ -34,6 +35,9 @@ func (n *Node) Stats(now time.Duration) Stats {
 		s.Held, s.Committed, s.Withheld = n.slots.Count(flood.Held), n.slots.Count(flood.Committed), n.slots.Count(flood.Withheld)
 		for _, c := range n.slots.Claims() {
 			s.Overdue = max(s.Overdue, now-c.Expires)
+			if n.board.Closed(c.Job) {
+				s.Stray++
+			}
 		}
 	}
 	for _, c := range n.crews {

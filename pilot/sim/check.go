@@ -94,6 +94,9 @@ func (w *world) checkEverySecond() {
 		if st.Overdue > time.Second && !s.slow && s.paused+time.Second < w.k.Now() {
 			w.violate("a claim of %s is open %v after its time", n.id.Short(), st.Overdue)
 		}
+		if st.Stray > 0 {
+			w.violate("%d claims of %s are for jobs that have ended", st.Stray, n.spot.name())
+		}
 		used := 0
 		for i, p := range n.slots {
 			if p == nil {
