@@ -121,6 +121,29 @@ func TestSecondHub(t *testing.T) {
 	trip(t, l.near, l.far) // the route that was chosen before the end still leads to the second hub
 }
 
+// TestMendedRoute breaks the route that the first hub still believes in: the
+// hub before the gap knows another way.
+func TestMendedRoute(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, 4)
+	h := l.hubs
+	connect(t, h[1], listen(t, h[3], transport.TCP)(), transport.TCP, transport.Options{})
+	l.near.SetHubs(l.far.ID(), []wire.NodeID{h[3].ID()})
+	gone := h[2].ID()
+	if err := h[2].Close(); err != nil {
+		t.Fatal(err)
+	}
+	h[1].waitDown(gone, 0)
+	trip(t, l.near, l.far)
+	// A way back to where the stream comes from is none.
+	last := h[3].ID()
+	h[1].SetRoutes(map[wire.NodeID][]wire.NodeID{last: {h[0].ID(), last}})
+	h[3].Close()
+	h[1].waitDown(last, 0)
+	_, err := l.near.OpenStream(t.Context(), l.far.ID(), wire.StreamFetch)
+	wantError(t, err, transport.ErrRefused, "")
+}
+
 // TestNoLoop has hubs that each take the other for the way to a node.
 func TestNoLoop(t *testing.T) {
 	t.Parallel()
