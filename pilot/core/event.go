@@ -1,13 +1,14 @@
 package core
 
 import (
+	"time"
+
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/job"
 )
 
 // Event is something a user of a node wants to know: [PeerUp], [PeersDown],
-// [Misbehaved],
-// [WorkerChanged], [PilotShunned] or [JobEnded].
+// [Misbehaved], [WorkerChanged], [PilotShunned] or [JobEnded].
 type Event interface{ event() }
 
 // PeerUp tells of a node that became part of the session.
@@ -44,6 +45,10 @@ type JobEnded struct {
 	Outcome job.Outcome
 	Exit    int    // exit status for the user
 	Reason  string // for people; empty when all went well
+
+	// Idle is the core time for which slots were held for the job while it
+	// waited for others.
+	Idle time.Duration
 }
 
 // Misbehaved tells, once for each link and reason, of a peer that breaks the rules

@@ -132,7 +132,7 @@ func (n *Node) absorbJob(now time.Duration, p *primary) {
 	n.jx.Adverts, n.jx.Updates, n.jx.Shunned, n.jx.Ended = nil, nil, nil, nil
 	n.absorb(now)
 	if end != nil {
-		n.fx.Events = append(n.fx.Events, JobEnded{p.id, end.Outcome, end.Exit, end.Reason})
+		n.fx.Events = append(n.fx.Events, JobEnded{p.id, end.Outcome, end.Exit, end.Reason, p.Counts().Idle})
 		if n.board.Close(p.id, p.Epoch()) {
 			n.relay(n.cfg.ID, &wire.Closed{Job: p.id, Epoch: p.Epoch()})
 		}

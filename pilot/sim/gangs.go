@@ -74,10 +74,9 @@ func RunGangs(cfg GangsConfig) (Gangs, error) {
 	rounds := (cfg.Jobs + cfg.Nodes/cfg.Want - 1) / (cfg.Nodes / cfg.Want)
 	ideal := time.Duration(rounds) * cfg.Runs
 	var idle time.Duration
-	w.onEvent = func(n *node, e core.Event) {
+	w.onEvent = func(_ *node, e core.Event) {
 		if e, ok := e.(core.JobEnded); ok {
-			c, _ := n.core.Job(e.Job)
-			idle += c.Idle
+			idle += e.Idle
 		}
 	}
 	for w.k.Run(first + time.Second); w.k.Now() < first+4*ideal+time.Minute && w.openJobs() > 0; {
