@@ -277,6 +277,5 @@ func (w *world) checkDeath(n *node, p wire.Peer, reason string) {
 	if o == nil || !o.alive || o.leaves || o.core.Stats(w.local(o)).Leaving || w.troubled(n) || w.troubled(o) {
 		return
 	}
-	w.falseDeaths++
 	w.violate("%s takes %s for dead, which lives: %s", n.spot.name(), o.spot.name(), reason)
 }

@@ -308,7 +308,7 @@ func (w *world) send(n *node, s core.Send) {
 			return
 		}
 	}
-	w.count(n, o, msg, size)
+	w.count(n, o, msg)
 	if w.onSend != nil {
 		w.onSend(n, o, msg)
 	}

@@ -194,7 +194,6 @@ func (w *world) event(n *node, e core.Event) {
 			w.checkDone(j, e.Key)
 		case job.Lost:
 			j.lost++
-			j.losses = append(j.losses, w.k.Now())
 			delete(j.granted, e.Key.Rank)
 			w.logf("job %s: worker %d.%d on %s lost: %s", e.Key.Job.Short(), e.Key.Rank, e.Key.Attempt, e.Peer.ID.Short(), e.Reason)
 		}

@@ -19,43 +19,20 @@ type Message struct {
 	Passed bool `json:"passed,omitempty"`
 }
 
-// count is how many messages of a kind there were.
-type count struct {
-	Sent     int // over a link
-	Authored int // of these, by who wrote them: not passed on
-	Bytes    int // of all, estimated
-}
-
 // traffic counts messages by kind.
 type traffic struct {
-	kinds  [256]count
+	kinds  [256]int // sent over a link
 	names  [256]string
 	weight [256]float64 // what was measured of each kind
 	bytes  [256]float64
 }
 
-// of returns the count of a kind.
-func (t *traffic) of(k wire.Kind) count { return t.kinds[k] }
-
-// reset begins to count anew.
-func (t *traffic) reset() { t.kinds = [256]count{} }
-
-// total sums up all kinds.
-func (t *traffic) total() (c count) {
-	for _, k := range t.kinds {
-		c.Sent += k.Sent
-		c.Authored += k.Authored
-		c.Bytes += k.Bytes
-	}
-	return c
-}
-
 // byKind returns the counts by the names of the kinds.
 func (t *traffic) byKind() map[string]int {
 	m := make(map[string]int)
-	for k, c := range t.kinds {
-		if c.Sent > 0 {
-			m[t.names[k]] = c.Sent
+	for k, sent := range t.kinds {
+		if sent > 0 {
+			m[t.names[k]] = sent
 		}
 	}
 	return m
@@ -120,19 +97,14 @@ func (w *world) recode(n *node, m wire.Message) (wire.Message, int) {
 }
 
 // count counts a message, and traces it.
-func (w *world) count(n, o *node, m wire.Message, size int) {
-	c := &w.traffic.kinds[m.Kind()]
-	if c.Sent++; c.Sent == 1 {
-		w.traffic.names[m.Kind()] = messageName(m)
-	}
-	c.Bytes += size
-	a, ok := author(m)
-	passed := ok && a != n.id
-	if !passed {
-		c.Authored++
+func (w *world) count(n, o *node, m wire.Message) {
+	k := m.Kind()
+	if w.traffic.kinds[k]++; w.traffic.kinds[k] == 1 {
+		w.traffic.names[k] = messageName(m)
 	}
 	if w.cfg.Trace != nil {
-		w.cfg.Trace(Message{w.k.Now().Seconds(), n.spot.name(), o.spot.name(), messageName(m), len(wire.Encode(m)), passed})
+		a, ok := author(m)
+		w.cfg.Trace(Message{w.k.Now().Seconds(), n.spot.name(), o.spot.name(), w.traffic.names[k], len(wire.Encode(m)), ok && a != n.id})
 	}
 }
 

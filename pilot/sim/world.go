@@ -38,16 +38,15 @@ type world struct {
 	net   netState
 	codec uint64 // every so many messages one goes through its encoding
 
-	jobs        []*jobState
-	jobOf       map[wire.JobID]*jobState
-	looks       int // of the checkers
-	faults      int
-	deaths      int // told of nodes that had not left
-	falseDeaths int
-	traffic     traffic
-	violations  []string
-	onSend      func(n, to *node, m wire.Message)
-	onEvent     func(n *node, e core.Event)
+	jobs       []*jobState
+	jobOf      map[wire.JobID]*jobState
+	looks      int // of the checkers
+	faults     int
+	deaths     int // told of nodes that had not left
+	traffic    traffic
+	violations []string
+	onSend     func(n, to *node, m wire.Message)
+	onEvent    func(n *node, e core.Event)
 }
 
 // siteState is a site as it is now.
@@ -90,7 +89,6 @@ type node struct {
 	core   *machine
 	alive  bool
 	leaves bool // it has said goodbye
-	booted time.Duration
 	links  map[wire.NodeID]*link
 	order  []*link // the same, the oldest first
 	calls  map[wire.NodeID]bool
@@ -119,7 +117,6 @@ type jobState struct {
 	grants    []time.Duration
 	done      map[uint32]bool
 	lost      int
-	losses    []time.Duration
 	ended     bool
 	endedAt   time.Duration
 	end       core.JobEnded
@@ -199,7 +196,7 @@ func (w *world) boot(s *spot) {
 		return
 	}
 	w.ids++
-	n := &node{w: w, spot: s, alive: true, booted: w.k.Now(), key: w.k.Rand().Uint64(), links: make(map[wire.NodeID]*link)}
+	n := &node{w: w, spot: s, alive: true, key: w.k.Rand().Uint64(), links: make(map[wire.NodeID]*link)}
 	binary.BigEndian.PutUint64(n.id[:], w.k.Rand().Uint64())
 	binary.BigEndian.PutUint64(n.id[8:], w.ids)
 	n.shell.init(int(s.offer.Slots))
@@ -227,9 +224,6 @@ func (w *world) home() *node { return w.spots[0].node }
 
 // pilots returns the live pilots, by place.
 func (w *world) pilots() []*node { return live(w.spots[1+w.hubs:]) }
-
-// hubNodes returns the live hubs, by place.
-func (w *world) hubNodes() []*node { return live(w.spots[1 : 1+w.hubs]) }
 
 func live(spots []*spot) []*node {
 	var list []*node
@@ -363,9 +357,7 @@ func (w *world) global(n *node, local time.Duration) time.Duration {
 	}
 }
 
-// rtt is the true round trip between two nodes, without any hub.
-func (w *world) rtt(a, b *node) time.Duration { return w.rttSpots(a.spot, b.spot) }
-
+// rttSpots is the true round trip between two machines, without any hub.
 func (w *world) rttSpots(a, b *spot) time.Duration {
 	switch {
 	case a == b:
