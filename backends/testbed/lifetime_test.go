@@ -19,6 +19,41 @@ import (
 type traces struct {
 	Dir  string
 	Nets []string // of the client and the hosts, as /proc names them
+
+	held map[string]bool // links to this process's own hold on them
+}
+
+// hold keeps the names of the namespaces from being given to new ones, of
+// other tests, before the search for them has ended.
+func (tr *traces) hold(t *testing.T) {
+	t.Helper()
+	tr.held = make(map[string]bool)
+	wanted := make(map[string]bool)
+	for _, net := range tr.Nets {
+		wanted[net] = true
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err != nil || !wanted[target] {
+			continue
+		}
+		f, err := os.Open(link)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		t.Cleanup(func() { f.Close() })
+		own := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
+		if target, err := os.Readlink(own); err == nil {
+			delete(wanted, target)
+			tr.held[own] = true
+		}
+	}
+	if len(wanted) > 0 {
+		t.Errorf("no process is in %v", wanted)
+	}
 }
 
 func tracesOf(t *testing.T, f *testbed.Net) traces {
@@ -58,7 +93,7 @@ func (tr traces) find(t *testing.T) []string {
 				continue // it ended meanwhile
 			}
 			for _, net := range tr.Nets {
-				if target == net {
+				if target == net && !tr.held[link] {
 					found = append(found, link+" -> "+net)
 				}
 			}
@@ -122,6 +157,8 @@ func TestTwoFarmsAndClose(t *testing.T) {
 		}
 	}
 	ofA, ofB := tracesOf(t, a.Net), tracesOf(t, b.Net)
+	ofA.hold(t)
+	ofB.hold(t)
 	if len(ofA.find(t)) == 0 {
 		t.Fatal("the search does not find a network that runs")
 	}
@@ -216,8 +253,11 @@ func killProcess(t *testing.T, of string) {
 		}
 		t.Log("child: ", lines.Text())
 	}
-	if tr.Dir != "" && len(tr.find(t)) == 0 {
-		t.Error("the search does not find a network that runs")
+	if tr.Dir != "" {
+		tr.hold(t)
+		if len(tr.find(t)) == 0 {
+			t.Error("the search does not find a network that runs")
+		}
 	}
 	child.Process.Kill()
 	child.Wait()
