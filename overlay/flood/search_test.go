@@ -386,3 +386,15 @@ func BenchmarkChoose(b *testing.B) {
 		flood.Choose(places, nil, 64)
 	}
 }
+
+// TestMeasured: what was measured between two places counts for more than where
+// they seem to be.
+func TestMeasured(t *testing.T) {
+	places := line(5, 5, 5).Places(0, &wire.Requirements{})
+	there := []flood.Place{{Hub: hubID(0), Site: hubID(0).Short(), Coordinate: places[0].Coordinate, Workers: 20}}
+	places = places[1:]
+	places[1].Links = []wire.HubLink{{ID: hubID(0), RTT: 900}, {ID: hubID(7)}}
+	if got := flood.Choose(places, there, 5); !slices.Equal(got, []int{0, 5}) {
+		t.Errorf("chosen %v, want the place that is 0.9 ms away", got)
+	}
+}

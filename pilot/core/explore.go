@@ -2,7 +2,7 @@ package core
 
 import (
 	"encoding/binary"
-	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/flood"
@@ -14,6 +14,8 @@ import (
 const (
 	exploreEvery  = 5 * time.Second
 	exploreLinks  = 12  // direct links to other hubs beyond which a hub asks for no more
+	exploreMost   = 20  // nor for one that may be nearer than most it has
+	exploreNear   = 6   // that is: than the nearest so many
 	exploreEnough = 4   // with as many, a hub believes only what it measures on them
 	exploreHubs   = 128 // in larger sessions every link is one too many for the graph of hubs
 )
@@ -44,13 +46,23 @@ func (n *Node) explore(now time.Duration) {
 			_ = n.here.Observe(wall(now), vivaldi.Peer{ID: l.peer.ID, Coordinate: *r.Coordinate, At: &wire.Locality{Site: l.peer.Site}}, l.rtt)
 		}
 	}
-	if len(direct) < exploreLinks && t.known.Len() <= exploreHubs {
-		n.exploreMore(now)
+	switch {
+	case t.known.Len() > exploreHubs:
+	case len(direct) < exploreLinks:
+		n.exploreMore(now, t.turn%2 == 0, time.Hour)
+	case len(direct) < exploreMost && t.turn%2 == 0:
+		var near []time.Duration
+		for _, l := range direct {
+			near = append(near, l.rtt)
+		}
+		slices.Sort(near)
+		n.exploreMore(now, false, near[exploreNear-1])
 	}
 }
 
-// exploreMore asks for another direct link.
-func (n *Node) exploreMore(now time.Duration) {
+// exploreMore asks for another direct link: to any hub, or to the one that should
+// be the nearest, if it should be near enough.
+func (n *Node) exploreMore(now time.Duration, anyone bool, within time.Duration) {
 	t := &n.tab
 	self := n.standing(nil)
 	places := t.known.Places(now, &wire.Requirements{})
@@ -60,9 +72,16 @@ func (n *Node) exploreMore(now time.Duration) {
 		if l := n.links[p.Hub]; p.Hub == n.cfg.ID || l != nil && !l.routed {
 			continue
 		}
-		rank := uint64(flood.Between(&self, p))
-		if t.turn%2 == 0 { // any one, another one each time
-			rank = bits.RotateLeft64((binary.BigEndian.Uint64(p.Hub[:])^n.cfg.Seed)*(2*t.turn+1), 32)
+		if at, ok := n.dialled[p.Hub]; ok && now-at < dialEvery {
+			continue // there is no way, it seems: others are to have their turn
+		}
+		far := flood.Between(&self, p)
+		if far >= within {
+			continue
+		}
+		rank := uint64(far)
+		if anyone { // another one each time
+			rank = mix(binary.BigEndian.Uint64(p.Hub[:]) ^ mix(n.cfg.Seed+t.turn))
 		}
 		if best < 0 || rank < least {
 			best, least = i, rank
@@ -71,6 +90,13 @@ func (n *Node) exploreMore(now time.Duration) {
 	if best >= 0 {
 		n.dial(now, wire.Address{ID: places[best].Hub})
 	}
+}
+
+// mix spreads the bits of a number (splitmix64).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 // firsthand reports whether what is measured of a node tells how far it is: over
