@@ -294,6 +294,7 @@ func (r *resident) stayConnected(ctx context.Context) {
 	const first = 10 * time.Millisecond
 	wait := first
 	var urgent time.Time // until then
+	var silent net.Conn  // the connection before, if it may be alive
 	for ctx.Err() == nil {
 		for _, address := range r.boot.Hubs {
 			closed := make(chan error, 1)
@@ -301,13 +302,17 @@ func (r *resident) stayConnected(ctx context.Context) {
 			if time.Now().Before(urgent) {
 				patience = urgentPatience
 			}
-			err := r.connectTo(ctx, address, patience, func(err error) { closed <- err })
+			conn, err := r.connectTo(ctx, address, patience, func(err error) { closed <- err })
 			if err == nil {
 				since := time.Now()
 				select {
 				case err = <-closed:
 				case <-r.silent:
 					err = errSilent
+					if silent != nil {
+						silent.Close() // two at a time are enough
+					}
+					silent = conn
 					urgent = time.Now().Add(urgency)
 				case <-ctx.Done():
 					return
@@ -334,15 +339,15 @@ func (r *resident) stayConnected(ctx context.Context) {
 // errSilent says why a hub is called that there is a connection to.
 var errSilent = errors.New("nothing is heard over it")
 
-func (r *resident) connectTo(ctx context.Context, address string, patience time.Duration, closed func(error)) error {
+func (r *resident) connectTo(ctx context.Context, address string, patience time.Duration, closed func(error)) (net.Conn, error) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	conn, kind, err := dialAddress(ctx, address)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = r.ep.Connect(ctx, conn, kind, transport.Options{OnClose: closed})
-	return err
+	return conn, err
 }
 
 // serve takes connections until the agent ends.

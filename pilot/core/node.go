@@ -205,6 +205,7 @@ func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
 	if l == nil || n.exit.done {
 		return
 	}
+	l.heard = now
 	if !l.routed {
 		n.detector.Heard(now, from)
 	}

@@ -48,6 +48,7 @@ type link struct {
 	routed  bool          // through hubs
 	hubs    []wire.NodeID // of the peer, by its own word
 	advised bool
+	heard   time.Duration // when a message came over it, or it was opened
 	rtt     time.Duration // as the pings say; 0 is unknown
 	spent   bucket
 	blamed  uint8 // what it was blamed for, as bits
@@ -105,7 +106,7 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	if n.exit.done || p.ID == n.cfg.ID {
 		return
 	}
-	l := &link{peer: p, routed: routed, spent: bucket{tokens: pilotBurst, at: now}}
+	l := &link{peer: p, heard: now, routed: routed, spent: bucket{tokens: pilotBurst, at: now}}
 	if old := n.links[p.ID]; old == nil {
 		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
 		n.order = slices.Insert(n.order, i, l)

@@ -16,6 +16,7 @@ import (
 type watch struct {
 	detector *detect.Detector
 	doubted  map[wire.NodeID]bool // hubs and launchers that are not heard over their links
+	callAt   time.Duration        // of a pilot: when its hub may be called again
 }
 
 func (n *Node) initWatch(now time.Duration) {
@@ -91,7 +92,17 @@ func (n *Node) tickWatch(now time.Duration) {
 	if now >= n.detector.Next() {
 		n.detector.Tick(now)
 	}
+	if n.cfg.Role == wire.RolePilot && len(n.at.Hubs) > 0 && now >= n.callAt {
+		if hub := n.at.Hubs[0]; now-n.links[hub].heard >= hubSilence {
+			n.callAt = now + hubSilence
+			n.fx.Silent = append(n.fx.Silent, hub)
+		}
+	}
 }
+
+// hubSilence is after which silence of its hub a pilot has it called again,
+// however unwell it is itself: a hub says something every two seconds.
+const hubSilence = 4 * time.Second
 
 // absorbWatch takes the effects of the detector.
 func (n *Node) absorbWatch(now time.Duration) {
@@ -135,9 +146,6 @@ func (n *Node) doubt(now time.Duration, id wire.NodeID, yes bool) {
 			n.doubted = make(map[wire.NodeID]bool)
 		}
 		n.doubted[id] = true
-		if n.cfg.Role == wire.RolePilot {
-			n.fx.Silent = append(n.fx.Silent, id)
-		}
 	} else {
 		delete(n.doubted, id)
 	}
