@@ -11,8 +11,8 @@ import (
 
 // Limits of what others advertise.
 const (
-	advertRate = 64 // adverts of one primary that are handled, a second
-	advertRoom = 512
+	advertRate = 256 // adverts of one primary that are handled, a second
+	advertRoom = 1024
 	maxAuthors = 1024
 	maxFound   = 512 // tables in one answer, in several messages
 )
