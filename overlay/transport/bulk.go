@@ -169,13 +169,15 @@ func (c *carrier) openLane(ctx context.Context, o *wire.Open) (*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a stream: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, laneTimeout)
+	limited, cancel := context.WithTimeout(ctx, laneTimeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, st.reset)()
-	l, err := c.agree(ctx, st, o, more)
+	defer context.AfterFunc(limited, st.reset)()
+	l, err := c.agree(limited, st, o, more)
 	if err != nil {
 		st.reset()
-		c.noLane()
+		if ctx.Err() == nil { // else nobody wants it any more
+			c.noLane()
+		}
 		return nil, fmt.Errorf("%w: %w", errNoLane, err)
 	}
 	_ = st.Close()
@@ -270,14 +272,13 @@ func (c *carrier) acceptLane(st *muxStream, o *wire.Open) (*lane, error) {
 		if err == nil {
 			err = present(conn, t)
 		}
-		if err == nil {
-			if err = wire.WriteFrame(st, &wire.Lane{}); err != nil {
-				conn.Close()
-			}
-		}
 		if err != nil {
 			c.noLane()
 			return nil, fmt.Errorf("%w: %w", errNoLane, err)
+		}
+		if err := wire.WriteFrame(st, &wire.Lane{}); err != nil {
+			conn.Close()
+			return nil, err
 		}
 		return c.addLane(conn)
 	}

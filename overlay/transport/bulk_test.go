@@ -383,3 +383,34 @@ func (c *ticketConn) Write(p []byte) (int, error) {
 	})
 	return c.Conn.Write(p)
 }
+
+// TestStripes spreads streams over connections as they are made, direct and
+// through a hub, and ends them in good order.
+func TestStripes(t *testing.T) {
+	t.Parallel()
+	const want = 4
+	w := newNetwork(t, transport.Config{}, transport.Config{Handlers: handle(wire.StreamFetch, echo)}, nil)
+	p := w.pilot(t, transport.Config{Handlers: handle(wire.StreamFetch, echo)})
+	for _, to := range []*testNode{w.hub, p} {
+		s := open(t, w.launcher, to.ID(), wire.StreamFetch)
+		s.Ask(want)
+		exchange(t, s, marked(256<<10), func(int) bool {
+			n, sends, gets := s.Stripes()
+			return n == want && sends && gets
+		})
+		exchange(t, s, marked(1<<20), func(round int) bool { return round == 16 })
+		report(t, s.CloseWrite())
+		if n, err := s.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read %d bytes, %v at the end, want %v", n, err, io.EOF)
+		}
+		s.Close()
+	}
+	// What is reset or loses its hub is so on both ends.
+	s := open(t, w.launcher, p.ID(), wire.StreamFetch)
+	s.Ask(want)
+	exchange(t, s, marked(256<<10), func(int) bool { _, _, gets := s.Stripes(); return gets })
+	report(t, w.hub.Close())
+	_, err := s.Read(make([]byte, 1))
+	wantError(t, err, transport.ErrReset, "")
+	s.Close()
+}
