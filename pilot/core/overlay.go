@@ -13,7 +13,7 @@ import (
 const (
 	MaxKnown = 64 << 10 // peers that a hub or launcher knows
 	MaxDown  = 64       // nodes that one which comes is told to be gone
-	maxGone  = 4096     // nodes that are remembered to be gone
+	maxGone  = MaxKnown // nodes that are remembered to be gone: all that leave at once
 
 	newsPause   = 50 * time.Millisecond // to gather changes into one message
 	retireEvery = 2 * time.Second
