@@ -32,7 +32,7 @@ import (
 // reality may differ.
 const agreement = 0.15
 
-// chance is the same for what depends on more than the scenario.
+// chance is the same for what depends on how busy the machine is.
 const chance = 2.0 / 3
 
 // tries is how often reality may try to be like the simulation: the machine may
@@ -210,10 +210,10 @@ func disagreements(t *testing.T, simulated, real outcome) (wrong []string) {
 		case "notices":
 			// Eleven links close at one moment; of how many of these a notice tells
 			// is chance, and it is told to many.
-			agree(kind, float64(a), float64(b), chance)
+			t.Logf("%-14s simulated %6d, real %6d: not compared", kind, a, b)
 			continue
-		case "linkstates", "linksheld", "tables":
-			// Hubs tell of round trips that have changed. Those of a machine with
+		case "linkstates", "linksheld", "tables", "placed":
+			// They tell of round trips that have changed. Those of a machine with
 			// more to do than it has processors change all the time.
 			if busy {
 				agree(kind, float64(a), float64(b), chance)
