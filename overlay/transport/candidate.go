@@ -74,8 +74,8 @@ func (e *Endpoint) describe(ctx context.Context, port uint16, listens, ask bool)
 	}
 }
 
-// witnesses returns the acceptors that this end has dialled, newest first, no
-// two at the same address.
+// witnesses returns acceptors that this end has dialled, no two at the same
+// address: a translator may show each address another port.
 func (e *Endpoint) witnesses() []netip.AddrPort {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -42,7 +42,7 @@ type Peer struct {
 type Event interface{ event() }
 
 // LinkUp says that a link to a peer is in use. A later change of the path,
-// from a hub to a direct carrier or back, is not reported.
+// from a hub to a direct carrier or back, is not reported; Peers tells.
 type LinkUp struct{ Peer Peer }
 
 // LinkDown says that there is no link to a peer any more, or, without a LinkUp

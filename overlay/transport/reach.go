@@ -87,12 +87,13 @@ func (r *reacher) peerLocked(id wire.NodeID, now time.Time) *reached {
 	return p
 }
 
-// ask reports whether an attempt may begin; done ends it.
-func (r *reacher) ask(id wire.NodeID, now time.Time) bool {
+// ask reports whether an attempt may begin; done ends it. One that is near may
+// begin at any time.
+func (r *reacher) ask(id wire.NodeID, now time.Time, near bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := r.peerLocked(id, now)
-	if p == nil || p.asking || now.Before(p.next) {
+	if p == nil || p.asking || now.Before(p.next) && !near {
 		return false
 	}
 	select {
@@ -155,8 +156,8 @@ func (r *reacher) answerNeighbour() (free func(), err error) {
 
 // Improve asks for a direct carrier to a node that there is a way to. It
 // returns at once; the link to the node, if there is one, moves over when the
-// carrier is there. Nothing happens without [Config].Network, when there is a
-// carrier already, while an attempt is under way, within a minute of the last
+// carrier is there, or is there already. Nothing else happens then, nor without
+// [Config].Network, while an attempt is under way, within a minute of the last
 // one, which is twice as long after each failure up to half an hour, and when
 // eight attempts are going on. So it may be asked for as often as wished.
 //
@@ -165,16 +166,23 @@ func (r *reacher) answerNeighbour() (free func(), err error) {
 func (e *Endpoint) Improve(id wire.NodeID) { e.improve(id, Options{}) }
 
 func (e *Endpoint) improve(id wire.NodeID, o Options) {
-	if e.config.Network == nil || id.IsZero() || id == e.ID() || e.neighbour(id) {
+	if e.config.Network == nil || id.IsZero() || id == e.ID() {
 		return
 	}
-	if o.Bulk && e.directs() >= maxDirect || !e.reach.ask(id, time.Now()) {
+	try, near := e.attempt, e.neighbour(id)
+	if near {
+		if o.Bulk || !e.linkedByHubs(id) {
+			return
+		}
+		try = e.moveLink
+	}
+	if o.Bulk && e.directs() >= maxDirect || !e.reach.ask(id, time.Now(), near) {
 		return
 	}
 	if !e.spawn(func() {
 		ctx, cancel := context.WithTimeout(e.life, attemptBound)
 		defer cancel()
-		err := e.attempt(ctx, id, o)
+		err := try(ctx, id, o)
 		there := e.neighbour(id)
 		e.reach.done(id, time.Now(), there)
 		if err != nil && !there {
@@ -204,6 +212,27 @@ func (e *Endpoint) neighbour(id wire.NodeID) bool {
 	defer e.mu.Unlock()
 	n := e.nodes[id]
 	return n != nil && len(n.carriers) > 0
+}
+
+// linkedByHubs reports whether the link to a node goes through hubs.
+func (e *Endpoint) linkedByHubs(id wire.NodeID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.nodes[id]
+	return n != nil && n.link != nil && !n.link.peer.Direct
+}
+
+// moveLink makes a link over the carrier that there is to a node.
+func (e *Endpoint) moveLink(ctx context.Context, id wire.NodeID, _ Options) error {
+	s, err := e.openTo(ctx, id, wire.StreamLink)
+	if err != nil {
+		return err
+	}
+	if err := s.confirmed(); err != nil {
+		s.raw.reset()
+		return err
+	}
+	return e.attach(s, true)
 }
 
 // attempt talks a node into a direct connection and makes a carrier of it.

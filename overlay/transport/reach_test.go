@@ -430,6 +430,49 @@ func TestImprove(t *testing.T) {
 	})
 }
 
+// TestImproveAfterBulk asks for a link over a path that bulk has found.
+func TestImproveAfterBulk(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newPlanet(t)
+		defer w.close()
+		a, _ := w.place(place{})
+		b, _ := w.place(place{})
+		if err := a.Link(t.Context(), b.ID()); err != nil {
+			t.Fatal(err)
+		}
+		roundTrip(t, open(t, a, b.ID(), wire.StreamFetch))
+		if got, _ := waitPath(a, b); got != wire.PathDirect {
+			t.Fatalf("%v, want a direct path", got)
+		}
+		linked := func() wire.Path {
+			for _, p := range a.Peers() {
+				if p.ID == b.ID() {
+					return p.Path
+				}
+			}
+			return wire.PathUnknown
+		}
+		if got := linked(); got != wire.PathRouted {
+			t.Errorf("linked by %v, want bulk to leave the link alone", got)
+		}
+		pass(time.Second) // until the attempt knows of its success
+		a.Improve(b.ID())
+		pass(10 * time.Minute) // the carrier is not idle now
+		if got := linked(); got != wire.PathDirect {
+			t.Errorf("linked by %v, want the direct path", got)
+		}
+		if err := b.Send(a.ID(), message(3)); err != nil {
+			t.Fatal(err)
+		}
+		a.waitMessage(b.ID(), 3)
+		for _, ev := range a.eventsSeen() {
+			if down, ok := ev.(transport.LinkDown); ok {
+				t.Errorf("link down: %v", down)
+			}
+		}
+	})
+}
+
 // TestBackOff counts attempts where none can succeed.
 func TestBackOff(t *testing.T) {
 	bubble(t, func(t *testing.T) {
