@@ -178,7 +178,7 @@ func (n *Node) flushNews() {
 		for _, x := range news {
 			switch {
 			case x.from == l.peer.ID || x.peer.ID == l.peer.ID:
-			case x.down && (x.spread || !near):
+			case x.down && (x.spread || l.peer.Role == wire.RolePilot):
 				m.Down = append(m.Down, x.peer.ID)
 			case up && !x.down && n.mine(x.peer.ID):
 				m.Up = append(m.Up, n.withRTT(x.peer))
@@ -265,9 +265,9 @@ func (n *Node) sendPeers(l *link, list []wire.Peer) {
 	}
 }
 
-// giveUp takes the peers that did not come back in time for gone. Others hear
-// of those only that nobody else knows of: whoever was cut off itself must not
-// declare the rest dead.
+// giveUp takes the peers that did not come back in time for gone, on a launcher.
+// A hub only forgets them: whoever was cut off itself must not declare the rest
+// dead. Others hear from a launcher of those that nobody else knows of.
 func (n *Node) giveUp(now time.Duration) {
 	n.lostAt = 0
 	var mine, others []wire.NodeID
@@ -276,11 +276,17 @@ func (n *Node) giveUp(now time.Duration) {
 		case p.lostAt == 0:
 		case now < p.lostAt:
 			n.lostAt = sooner(n.lostAt, p.lostAt)
-		case n.cfg.Role == wire.RoleLauncher && p.Role == wire.RolePilot && p.via.IsZero():
+		case p.Role == wire.RolePilot && p.via.IsZero() && n.cfg.Role == wire.RoleLauncher:
 			mine = append(mine, id)
 		default:
 			others = append(others, id)
 		}
+	}
+	if n.cfg.Role != wire.RoleLauncher {
+		for _, id := range others {
+			delete(n.peers, id)
+		}
+		return
 	}
 	for _, list := range [][]wire.NodeID{mine, others} {
 		slices.SortFunc(list, wire.NodeID.Compare)
