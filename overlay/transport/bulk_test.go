@@ -189,9 +189,8 @@ func laneStream(t *testing.T, handler transport.Handler) (w *network, p *testNod
 	w = newNetwork(t, transport.Config{}, transport.Config{}, nil)
 	more := &lanes{dial: w.dialLocal}
 	connect(t, w.launcher, w.dialLocal(), transport.Local, transport.Options{More: more.more})
-	ready := make(chan struct{})
 	p = w.pilot(t, transport.Config{Handlers: handle(wire.StreamFetch, func(ctx context.Context, s *transport.Stream) {
-		// Echo until told that the lane is there, then do as the test says.
+		// Echo until a block says that it is the last, then do as the test says.
 		buf := make([]byte, 64<<10)
 		for {
 			if _, err := io.ReadFull(s, buf); err != nil {
@@ -202,23 +201,18 @@ func laneStream(t *testing.T, handler transport.Handler) (w *network, p *testNod
 				t.Errorf("echo: %v", err)
 				return
 			}
-			if closed(ready) {
+			if buf[0] == 1 {
 				break
 			}
 		}
 		handler(ctx, s)
 	})})
 	s = open(t, w.launcher, p.ID(), wire.StreamFetch)
-	last := false
-	exchange(t, s, marked(64<<10), func(int) bool {
-		if last {
-			return true
-		}
-		if last = len(more.conns()) > 0 && more.conns()[0].size() > 1<<20; last {
-			close(ready)
-		}
-		return false
-	})
+	block := marked(64 << 10)
+	block[0] = 0
+	exchange(t, s, block, func(int) bool { return len(more.conns()) > 0 && more.conns()[0].size() > 1<<20 })
+	block[0] = 1
+	exchange(t, s, block, func(int) bool { return true })
 	return w, p, s
 }
 
