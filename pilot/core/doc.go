@@ -14,6 +14,13 @@
 // side shows that it knows. Fetches, starts, kills and collects are answered
 // exactly once each, with Fetched, Started and Exited, and Collected.
 //
+// Of the overlay a Node has: a view of the session (package gossip) and its own
+// place in it (vivaldi), both over links that are open and, where there is
+// none, in datagrams that hubs pass on; the graph of hubs (hub), if it relays;
+// and a part in finding out who has died (detect). Launchers know every pilot,
+// hubs those that they serve, pilots whom they meet: everybody else is found by
+// address, an identity with the hubs that relay to it.
+//
 // A Node has no goroutine, lock, socket, clock or source of randomness of its
 // own: it is driven by one goroutine, in the agent by a select loop and in the
 // simulation by an event heap, and does the same thing for the same inputs.
