@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,13 +78,22 @@ func runGang(c *cli.Context, stdout, stderr io.Writer) error {
 		err = json.NewEncoder(stdout).Encode(g)
 	} else {
 		fmt.Fprintf(stdout, "seed %d: %d of %d granted in %.2f s with %d messages (%v), %d more passed on by hubs; mean round-trip time %.2f ms, %.3f times the best\n",
-			g.Seed, g.Granted, g.Want, g.Seconds, g.Messages, g.Kinds, g.Fanout, g.MeanRTT, g.Ratio)
+			g.Seed, g.Granted, g.Want, g.Seconds, g.Messages, counted(g.Kinds), g.Fanout, g.MeanRTT, g.Ratio)
 	}
 	if err == nil && len(g.Violations) > 0 {
 		fmt.Fprintln(stderr, strings.Join(g.Violations, "\n"))
 		return errViolated
 	}
 	return err
+}
+
+// counted names kinds of messages with their numbers.
+func counted(kinds map[string]int) string {
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		list = append(list, fmt.Sprintf("%s %d", kind, kinds[kind]))
+	}
+	return strings.Join(list, ", ")
 }
 
 // parseFree reads how many of some nodes are free.
