@@ -78,11 +78,9 @@ func (g *guard) round(now time.Duration) {
 		g.takes = 1
 	}
 	past := func(s stamp) bool { return now >= s.at }
-	for _, list := range [...]*[]stamp{&g.callers, &g.shunned, &g.graves} {
-		if *list = slices.DeleteFunc(*list, past); len(*list) == 0 {
-			*list = nil // most nodes have none for most of the time
-		}
-	}
+	g.callers = slices.DeleteFunc(g.callers, past)
+	g.shunned = slices.DeleteFunc(g.shunned, past)
+	g.graves = slices.DeleteFunc(g.graves, past)
 }
 
 // admit reports whether an exchange of a peer is to be answered.
@@ -111,10 +109,7 @@ func (g *guard) buried(now time.Duration, id wire.NodeID) bool { return has(g.gr
 // It shuns a peer that passes on what is not.
 func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budget *int) (time.Duration, bool) {
 	signed := e.Card.AppendSigned(make([]byte, 0, 512))
-	all := append(signed, e.Card.Signature...)
-	all = binary.BigEndian.AppendUint64(all, s.view.salt[0])
-	all = binary.BigEndian.AppendUint64(all, s.view.salt[1])
-	sum := sha256.Sum256(all)
+	sum := sha256.Sum256(append(signed, e.Card.Signature...))
 	if issued, ok := s.guard.known.get(cardDigest(sum[:])); ok {
 		return issued, true
 	}
@@ -140,13 +135,15 @@ type known struct {
 
 type knownCard struct {
 	digest cardDigest
-	issued moment
+	issued int32 // in hundredths of a second, by this node's clock
 }
 
-// cardDigest is what is remembered of a card: a part of the digest of the card
-// and the node's salt, so that nobody else can tell which card would pass for
-// another.
-type cardDigest [8]byte
+// cardDigest is the part of a card's digest that is remembered. Who would have
+// a forged card pass for one that was verified must find a second preimage of
+// it within the minutes that the card is about.
+type cardDigest [12]byte
+
+const issuedGrain = 10 * time.Millisecond
 
 func (k *known) set(digest cardDigest) *[4]knownCard {
 	if k.sets == nil {
@@ -161,7 +158,7 @@ func (k *known) get(digest cardDigest) (time.Duration, bool) {
 		if c.digest == digest {
 			copy(set[1:], set[:i])
 			set[0] = c
-			return c.issued.time(), true
+			return time.Duration(c.issued) * issuedGrain, true
 		}
 	}
 	return 0, false
@@ -170,5 +167,5 @@ func (k *known) get(digest cardDigest) (time.Duration, bool) {
 func (k *known) put(digest cardDigest, issued time.Duration) {
 	set := k.set(digest)
 	copy(set[1:], set[:])
-	set[0] = knownCard{digest, momentOf(issued)}
+	set[0] = knownCard{digest, int32(issued / issuedGrain)}
 }

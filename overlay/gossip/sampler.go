@@ -318,7 +318,7 @@ func (s *Sampler) subset(now time.Duration, peer wire.NodeID) []wire.Entry {
 func (s *Sampler) pick(list []wire.Entry, now time.Duration, half []held, n int, peer wire.NodeID) []wire.Entry {
 	for _, i := range s.rand.Perm(len(half))[:n] {
 		if h := &half[i]; h.card.ID != peer {
-			list = append(list, wire.Entry{Card: h.card, Age: now - h.issued.time()})
+			list = append(list, wire.Entry{Card: h.card, Age: now - h.issued})
 		}
 	}
 	return list
@@ -339,10 +339,6 @@ func (s *Sampler) own(now time.Duration) wire.Entry {
 	return wire.Entry{Card: s.card, Age: now - s.signed}
 }
 
-// About returns what the node says of itself as of now, without Seq and
-// Signature.
-func (s *Sampler) About() wire.Card { return s.cfg.Card }
-
 // Len returns how many peers the view holds.
 func (s *Sampler) Len() int { return s.view.len() }
 
@@ -352,7 +348,7 @@ func (s *Sampler) Peers(now time.Duration) []wire.Entry {
 	list := make([]wire.Entry, 0, s.view.len())
 	for i := range s.view.len() {
 		h := s.view.at(i)
-		list = append(list, wire.Entry{Card: h.card, Age: now - h.issued.time()})
+		list = append(list, wire.Entry{Card: h.card, Age: now - h.issued})
 	}
 	return list
 }

@@ -11,19 +11,10 @@ import (
 // held is an entry of the view.
 type held struct {
 	card   *wire.Card
-	issued moment // by this node's clock
-	tried  moment // when this node last began an exchange with it
+	issued time.Duration // by this node's clock
+	tried  time.Duration // when this node last began an exchange with it
+	rank   uint64
 }
-
-// moment is a time by this node's clock in hundredths of a second: a quarter of
-// a year's worth on either side of zero.
-type moment int32
-
-const momentLength = 10 * time.Millisecond
-
-func momentOf(t time.Duration) moment { return moment(t / momentLength) }
-
-func (m moment) time() time.Duration { return time.Duration(m) * momentLength }
 
 // view holds each subject once: in its steady half those of least rank of all
 // that were heard of, in its moving half what came last.
@@ -62,7 +53,7 @@ func (v *view) remove(id wire.NodeID) {
 
 // expire drops what is too old.
 func (v *view) expire(now time.Duration) {
-	old := func(h held) bool { return now-h.issued.time() >= Expire }
+	old := func(h held) bool { return now-h.issued >= Expire }
 	v.steady = slices.DeleteFunc(v.steady, old)
 	v.moving = slices.DeleteFunc(v.moving, old)
 	v.promote()
@@ -73,7 +64,7 @@ func (v *view) promote() {
 	for len(v.steady) < v.half && len(v.moving) > 0 {
 		best := 0
 		for i := range v.moving {
-			if v.rank(v.moving[i].card.ID) < v.rank(v.moving[best].card.ID) {
+			if v.moving[i].rank < v.moving[best].rank {
 				best = i
 			}
 		}
@@ -97,18 +88,19 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// worst returns the entry of the steady half of greatest rank and that rank, or
-// -1 while there is room.
-func (v *view) worst() (worst int, rank uint64) {
+// worst returns the entry of the steady half of greatest rank, or -1 while
+// there is room.
+func (v *view) worst() int {
 	if len(v.steady) < v.half {
-		return -1, 0
+		return -1
 	}
+	worst := 0
 	for i := range v.steady {
-		if r := v.rank(v.steady[i].card.ID); r >= rank {
-			worst, rank = i, r
+		if v.steady[i].rank > v.steady[worst].rank {
+			worst = i
 		}
 	}
-	return worst, rank
+	return worst
 }
 
 func swapDelete(list []held, i int) []held {
@@ -132,8 +124,9 @@ func (s *Sampler) merge(now time.Duration, from wire.NodeID, entries []wire.Entr
 		if h != nil && h.card.Seq >= c.Seq {
 			continue // of one card the first age counts
 		}
-		worst, rank := v.worst()
-		steady := h == nil && (worst < 0 || v.rank(c.ID) < rank)
+		fresh := held{card: c, rank: v.rank(c.ID)}
+		worst := v.worst()
+		steady := h == nil && (worst < 0 || fresh.rank < v.steady[worst].rank)
 		if h == nil && !steady && (*quota <= 0 || slices.Contains(s.links, c.ID)) {
 			continue // who has a link is known by it
 		}
@@ -144,10 +137,10 @@ func (s *Sampler) merge(now time.Duration, from wire.NodeID, entries []wire.Entr
 		if !ok || now-issued >= Expire {
 			continue
 		}
-		fresh := held{card: c, issued: momentOf(issued)}
+		fresh.issued = issued
 		switch {
 		case h != nil:
-			h.card, h.issued = c, fresh.issued
+			h.card, h.issued = c, issued
 		case !steady:
 			*quota--
 			s.move(fresh, given)
@@ -189,9 +182,7 @@ func (s *Sampler) move(h held, given []wire.NodeID) {
 func (s *Sampler) partner(now time.Duration) (wire.NodeID, []wire.NodeID, bool) {
 	if len(s.met) > 0 {
 		id := s.met[0]
-		if s.met = slices.Delete(s.met, 0, 1); len(s.met) == 0 {
-			s.met = nil
-		}
+		s.met = slices.Delete(s.met, 0, 1)
 		return id, nil, true
 	}
 	if len(s.links) > 0 && s.rounds%linkRound == linkRound-1 {
@@ -202,7 +193,7 @@ func (s *Sampler) partner(now time.Duration) (wire.NodeID, []wire.NodeID, bool) 
 		h = s.random(now)
 	}
 	if h != nil {
-		h.tried = momentOf(now)
+		h.tried = now
 		return h.card.ID, s.via(h.card), true
 	}
 	if id, via, ok := s.fallbackPartner(now, wire.NodeID{}); ok {

@@ -25,11 +25,11 @@ type Hint struct {
 
 // candidate is a peer that was heard of and not measured.
 type candidate struct {
-	id    wire.NodeID
-	spot  spot
-	heard tick    // when the spot was true
-	bound float32 // milliseconds that the way over a common acquaintance takes
-	at    *wire.Locality
+	id         wire.NodeID
+	coordinate wire.Coordinate
+	heard      tick    // when the coordinate was true
+	bound      float32 // milliseconds that the way over a common acquaintance takes
+	at         *wire.Locality
 }
 
 // Best returns up to limit of the nearest measured peers, nearest first. Those
@@ -147,8 +147,7 @@ func (n *Node) nearestCandidate() (id wire.NodeID, ok bool) {
 // not count: those of two nodes in one spot say nothing about the path between
 // them, and a candidate that is farther than hoped costs one probe.
 func (c *candidate) distance(here *wire.Coordinate) float64 {
-	there := c.spot.coordinate()
-	flat := distance(here, &there) - float64(here.Height) - float64(there.Height)
+	flat := distance(here, &c.coordinate) - float64(here.Height) - float64(c.coordinate.Height)
 	return math.Min(flat, float64(c.bound))
 }
 
@@ -168,11 +167,11 @@ func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
 		heard := n.tick(now.Add(-h.Age))
 		if s := n.sample(p.ID); s != nil {
 			if heard > s.heard {
-				s.spot, s.heard, s.at = spotOf(&p.Coordinate), heard, cmp.Or(p.At, s.at)
+				s.coordinate, s.heard, s.at = p.Coordinate, heard, cmp.Or(p.At, s.at)
 			}
 			continue
 		}
-		c := candidate{p.ID, spotOf(&p.Coordinate), heard, float32(math.Inf(1)), p.At}
+		c := candidate{p.ID, p.Coordinate, heard, float32(math.Inf(1)), p.At}
 		if via > 0 && h.RTT > 0 {
 			c.bound = float32(via + milliseconds(h.RTT))
 		}
@@ -186,13 +185,13 @@ func (n *Node) consider(c candidate) {
 	if i := slices.IndexFunc(n.others, func(o candidate) bool { return o.id == c.id }); i >= 0 {
 		o := &n.others[i]
 		if c.heard > o.heard {
-			o.spot, o.heard, o.at = c.spot, c.heard, cmp.Or(c.at, o.at)
+			o.coordinate, o.heard, o.at = c.coordinate, c.heard, cmp.Or(c.at, o.at)
 		}
 		o.bound = min(o.bound, c.bound)
 		return
 	}
 	if len(n.others) < Candidates {
-		n.others = append(room(n.others, Candidates), c)
+		n.others = append(n.others, c)
 		return
 	}
 	here := n.here()
@@ -218,12 +217,12 @@ func (n *Node) Hints(now time.Time, to Peer) []Hint {
 	for i := range n.samples {
 		s := &n.samples[i]
 		if s.id != to.ID {
-			all = append(all, Hint{peerAt(s.id, s.at, s.spot.coordinate()), n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
+			all = append(all, Hint{peerAt(s.id, s.at, s.coordinate), n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
 		}
 	}
 	for i := range n.others {
 		if c := &n.others[i]; c.id != to.ID {
-			all = append(all, Hint{peerAt(c.id, c.at, c.spot.coordinate()), n.age(now, c.heard), 0})
+			all = append(all, Hint{peerAt(c.id, c.at, c.coordinate), n.age(now, c.heard), 0})
 		}
 	}
 	n.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

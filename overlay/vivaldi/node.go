@@ -12,10 +12,10 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// Limits of what a node keeps, about 6 KiB when all are reached.
+// Limits of what a node keeps, about 11 KiB when all are reached.
 const (
-	Remembered = 64  // peers with measurements
-	Candidates = 24  // peers heard of, not measured
+	Remembered = 80  // peers with measurements
+	Candidates = 64  // peers heard of, not measured
 	Neighbours = 8   // nearest measured peers, never forgotten for others
 	MaxHints   = 16  // in one message
 	tried      = 256 // latest measured peers, not proposed again as candidates
@@ -67,14 +67,14 @@ type place struct {
 
 // sample is a peer that was measured.
 type sample struct {
-	id       wire.NodeID
-	spot     spot
-	window   [3]float32 // milliseconds, the latest first
-	heard    tick       // when the spot was true
-	measured tick       // when the node last measured the peer
-	told     uint16     // version of our coordinate that the peer has heard
-	n        uint8      // values in window
-	at       *wire.Locality
+	id         wire.NodeID
+	coordinate wire.Coordinate
+	window     [3]float32 // milliseconds, the latest first
+	heard      tick       // when the coordinate was true
+	measured   tick       // when the node last measured the peer
+	told       uint16     // version of our coordinate that the peer has heard
+	n          uint8      // values in window
+	at         *wire.Locality
 }
 
 // tick is time since the node's first observation, in hundredths of a second:
@@ -171,7 +171,7 @@ func (n *Node) Observe(now time.Time, p Peer, rtt time.Duration) error {
 		return nil
 	}
 	s := n.remember(p.ID)
-	s.spot, s.heard, s.measured = spotOf(&p.Coordinate), n.tick(now), n.tick(now)
+	s.coordinate, s.heard, s.measured = p.Coordinate, n.tick(now), n.tick(now)
 	s.at = cmp.Or(p.At, s.at)
 	s.told = n.version // it came with the probe
 	s.add(float32(milliseconds(rtt)))
@@ -189,8 +189,11 @@ func (n *Node) remember(id wire.NodeID) *sample {
 	}
 	n.markTried(id)
 	fresh := sample{id: id}
-	if len(n.samples) < Remembered {
-		n.samples = append(room(n.samples, Remembered), fresh)
+	if l := len(n.samples); l < Remembered {
+		if l == cap(n.samples) { // append would grow beyond the limit
+			n.samples = append(make([]sample, 0, min(max(8, 2*l), Remembered)), n.samples...)
+		}
+		n.samples = append(n.samples, fresh)
 		return &n.samples[len(n.samples)-1]
 	}
 	// The older of two random ones goes; a neighbour stays.
@@ -216,15 +219,6 @@ func (n *Node) remember(id wire.NodeID) *sample {
 	return &n.samples[victim]
 }
 
-// room returns a list with room for one more: it grows by a few at a time, as
-// there are many nodes on a machine, and never beyond the limit.
-func room[T any](list []T, limit int) []T {
-	if len(list) < cap(list) {
-		return list
-	}
-	return append(make([]T, 0, min(len(list)+8, limit)), list...)
-}
-
 func (n *Node) sample(id wire.NodeID) *sample {
 	if i := slices.IndexFunc(n.samples, func(s sample) bool { return s.id == id }); i >= 0 {
 		return &n.samples[i]
@@ -235,11 +229,11 @@ func (n *Node) sample(id wire.NodeID) *sample {
 // Find returns where a peer says to be, if it has been measured or heard of.
 func (n *Node) Find(id wire.NodeID) (Peer, bool) {
 	if s := n.sample(id); s != nil {
-		return peerAt(id, s.at, s.spot.coordinate()), true
+		return peerAt(id, s.at, s.coordinate), true
 	}
 	if i := slices.IndexFunc(n.others, func(c candidate) bool { return c.id == id }); i >= 0 {
 		c := &n.others[i]
-		return peerAt(id, c.at, c.spot.coordinate()), true
+		return peerAt(id, c.at, c.coordinate), true
 	}
 	return Peer{}, false
 }

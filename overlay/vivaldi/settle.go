@@ -25,9 +25,8 @@ const (
 
 // pull is what a sample is while the node settles.
 type pull struct {
-	coordinate wire.Coordinate
-	rtt        float64 // milliseconds
-	weight     float64 // before it is known how well it fits
+	rtt    float64 // milliseconds
+	weight float64 // before it is known how well it fits
 }
 
 // settle moves the node to where the remembered samples want it: damped
@@ -39,15 +38,15 @@ func (n *Node) settle(now time.Time) {
 	pulls := room[:len(n.samples)]
 	for i := range n.samples {
 		s := &n.samples[i]
-		rtt, c := s.rtt(), s.spot.coordinate()
-		pulls[i] = pull{c, rtt, math.Exp2(-float64(n.age(now, s.measured))/float64(halfLife)) /
-			((rtt + minRTT) * (rtt + minRTT) * (float64(c.Error) + surest))}
+		rtt := s.rtt()
+		pulls[i] = pull{rtt, math.Exp2(-float64(n.age(now, s.measured))/float64(halfLife)) /
+			((rtt + minRTT) * (rtt + minRTT) * (float64(s.coordinate.Error) + surest))}
 	}
 	for range steps {
-		n.step(pulls, math.Max(outlier, 1.5*n.residual(pulls)))
+		n.step(pulls, math.Max(outlier, 1.5*n.residual()))
 	}
 	n.bound(&before)
-	e := n.residual(pulls)
+	e := n.residual()
 	if few := wire.MaxError / float64(1+len(n.samples)); e < few && len(n.samples) < 2*wire.Dimensions {
 		e = few
 	}
@@ -80,13 +79,13 @@ func (n *Node) bound(before *place) {
 }
 
 // residual is the median of the samples' relative residuals.
-func (n *Node) residual(pulls []pull) float64 {
+func (n *Node) residual() float64 {
 	var room [Remembered]float64
 	all := room[:0]
 	here := n.here()
-	for i := range pulls {
-		p := &pulls[i]
-		all = append(all, math.Abs(distance(&here, &p.coordinate)-p.rtt)/p.rtt)
+	for i := range n.samples {
+		s := &n.samples[i]
+		all = append(all, math.Abs(distance(&here, &s.coordinate)-s.rtt())/s.rtt())
 	}
 	if len(all) == 0 {
 		return wire.MaxError
@@ -100,10 +99,11 @@ func (n *Node) step(pulls []pull, sigma float64) {
 	var a [unknowns][unknowns]float64
 	var b [unknowns]float64
 	total := 0.0
-	for i := range pulls {
+	for i := range n.samples {
+		s := &n.samples[i]
+		u, d := n.direction(s)
 		p := &pulls[i]
-		u, d := n.direction(&p.coordinate)
-		off := p.rtt - (d + n.self.height + float64(p.coordinate.Height))
+		off := p.rtt - (d + n.self.height + float64(s.coordinate.Height))
 		e := off / p.rtt / sigma
 		w := p.weight / (1 + e*e)
 		total += w
@@ -130,14 +130,14 @@ func (n *Node) step(pulls []pull, sigma float64) {
 	n.self.height = clamp(n.self.height+stride*move[wire.Dimensions], minHeight, wire.MaxHeight)
 }
 
-// direction returns how the distance to a peer grows with each of the
+// direction returns how the distance to a sample's peer grows with each of the
 // unknowns, and the distance without heights. From a peer in the same spot all
 // directions are as good.
-func (n *Node) direction(c *wire.Coordinate) (u [unknowns]float64, d float64) {
+func (n *Node) direction(s *sample) (u [unknowns]float64, d float64) {
 	u[wire.Dimensions] = 1
 	sum := 0.0
 	for k := range n.self.x {
-		u[k] = n.self.x[k] - float64(c.Position[k])
+		u[k] = n.self.x[k] - float64(s.coordinate.Position[k])
 		sum += u[k] * u[k]
 	}
 	d = math.Sqrt(sum)

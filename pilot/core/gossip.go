@@ -12,6 +12,7 @@ import (
 // gossips is a node's view of the session.
 type gossips struct {
 	sampler *gossip.Sampler // nil: it takes no part
+	said    wire.Card       // what the own card was made of
 	sayAt   wire.Coordinate // and the coordinate on it
 	sayNext time.Duration   // when a coordinate alone is worth another card
 }
@@ -20,8 +21,8 @@ func (n *Node) initGossip(now time.Duration) {
 	if n.cfg.Sign == nil {
 		return
 	}
-	about := wire.Card{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Offer: n.cfg.Offer, Proof: n.cfg.Proof}
-	n.sampler = gossip.New(gossip.Config{Card: about, Sign: n.cfg.Sign, Verify: n.cfg.Verify, Reach: n.reach, Seed: n.cfg.Seed}, now)
+	n.said = wire.Card{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Offer: n.cfg.Offer, Proof: n.cfg.Proof}
+	n.sampler = gossip.New(gossip.Config{Card: n.said, Sign: n.cfg.Sign, Verify: n.cfg.Verify, Reach: n.reach, Seed: n.cfg.Seed}, now)
 }
 
 // cardOf returns the card of a node in the view; nil when there is none.
@@ -56,8 +57,7 @@ const moveEvery = gossip.Resign / 2
 
 // describeSelf brings the own card up to date.
 func (n *Node) describeSelf(now time.Duration) {
-	said := n.sampler.About()
-	c := said
+	c := n.said
 	c.Hubs, c.Proof, c.Free = n.at.Hubs, n.cfg.Proof, 0
 	if n.slots != nil && n.exit.reason == "" {
 		c.Free = uint32(n.slots.Count(flood.Free))
@@ -66,14 +66,14 @@ func (n *Node) describeSelf(now time.Duration) {
 	if n.here != nil {
 		at = n.here.Coordinate()
 	}
-	same := c.Free == said.Free && slices.Equal(c.Hubs, said.Hubs) && slices.Equal(c.Proof, said.Proof)
+	same := c.Free == n.said.Free && slices.Equal(c.Hubs, n.said.Hubs) && slices.Equal(c.Proof, n.said.Proof)
 	if same && (at == n.sayAt || now < n.sayNext) {
 		return
 	}
 	if at != n.sayAt {
 		c.Coordinate, n.sayNext = at.Bytes(), now+moveEvery
 	}
-	n.sayAt = at
+	n.said, n.sayAt = c, at
 	n.sampler.Describe(c)
 }
 

@@ -44,13 +44,13 @@ type overlay struct {
 
 type link struct {
 	peer    wire.Peer
+	met     bool          // it has answered our Hello
+	routed  bool          // through hubs
 	hubs    []wire.NodeID // of the peer, by its own word
+	advised bool
 	heard   time.Duration // when a message came over it, or it was opened
 	rtt     time.Duration // as the pings say; 0 is unknown
 	spent   bucket
-	met     bool // it has answered our Hello
-	routed  bool // through hubs
-	advised bool
 	blamed  uint8 // what it was blamed for, as bits
 }
 
