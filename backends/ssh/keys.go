@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -245,7 +246,7 @@ func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signe
 			return fail(fmt.Errorf("ask for its passphrase: %w", err))
 		}
 		raw, err := gossh.ParseRawPrivateKeyWithPassphrase(k.pem, []byte(answer))
-		if errors.Is(err, x509.IncorrectPasswordError) {
+		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && unchecked(k.pem) {
 			question = "wrong, again: passphrase of " + k.name
 			continue
 		}
@@ -263,6 +264,13 @@ func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signe
 		return signer, nil
 	}
 	return fail(fmt.Errorf("wrong passphrase, %d times", maxTries))
+}
+
+// unchecked reports whether a locked key is of the old form (RFC 1421), which has no
+// check of the passphrase: one wrong passphrase in some hundred yields nonsense.
+func unchecked(key []byte) bool {
+	block, _ := pem.Decode(key)
+	return block != nil && block.Headers["DEK-Info"] != ""
 }
 
 func newSigner(raw any) (gossh.Signer, error) {
