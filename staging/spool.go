@@ -145,6 +145,9 @@ func (s *Spool) fill(ctx context.Context) error {
 		s.mu.Unlock()
 		signal(s.data)
 		if end {
+			if ctx.Err() != nil && errors.Is(err, os.ErrClosed) {
+				return context.Cause(ctx) // closed by Run, not read to its end
+			}
 			if ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
 				s.o.Log.Warn("output ends early", "rank", s.key.Rank, "fd", s.key.FD, "error", err)
 			}
