@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,27 +285,21 @@ func TestForgedSource(t *testing.T) {
 	wantError(t, err, transport.ErrRefused, "cannot be passed on")
 }
 
-// tapConn replaces bytes in what is sent.
+// tapConn replaces bytes in what is sent, from the next Write on once rewrite
+// was called.
 type tapConn struct {
 	net.Conn
-	old, new chan []byte
-	from, to []byte
+	edit atomic.Pointer[edit]
 }
 
-func (c *tapConn) rewrite(from, to []byte) {
-	c.old, c.new = make(chan []byte, 1), make(chan []byte, 1)
-	c.old <- from
-	c.new <- to
-}
+// edit is what a tapConn replaces, and by what.
+type edit struct{ from, to []byte }
+
+func (c *tapConn) rewrite(from, to []byte) { c.edit.Store(&edit{from, to}) }
 
 func (c *tapConn) Write(p []byte) (int, error) {
-	select {
-	case c.from = <-c.old:
-		c.to = <-c.new
-	default:
-	}
-	if c.from != nil {
-		p = bytes.ReplaceAll(p, c.from, c.to)
+	if e := c.edit.Load(); e != nil {
+		p = bytes.ReplaceAll(p, e.from, e.to)
 	}
 	return c.Conn.Write(p)
 }
