@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +19,16 @@ import (
 // MaxBoot is the largest boot record, in bytes.
 const MaxBoot = 64 << 10
 
-// maxCores is more than any host has.
-const maxCores = 1 << 20
+// Limits of what a boot record says.
+const (
+	maxCores   = 1 << 20 // more than any host has
+	maxGPUs    = 256
+	maxPublish = 16
+)
 
 // Boot is all an agent is told at its start. It holds a secret: it travels on
-// a pipe or in a file of mode 0600 that the agent removes once it has read it.
+// a pipe or in a file of mode 0600. The agent removes the file once it has read
+// it, unless other agents are to read it too.
 type Boot struct {
 	Version int            `json:"v"` // 1
 	Session wire.SessionID `json:"session"`
@@ -41,7 +47,25 @@ type Boot struct {
 	// its socket refuses connections it is gone for good, and so are we.
 	HangUp bool `json:"hang_up,omitempty"`
 
-	Base   string `json:"base"`             // directory that holds session directories, see [BaseName]
+	// HubsFile is a file that names the hubs as they are now, one a line. It is
+	// read whenever no hub can be reached. An absolute path, or none.
+	HubsFile string `json:"hubs_file,omitempty"`
+
+	// Publish are files that a hub keeps for the HubsFile of pilots: it writes
+	// the addresses it listens on into each, mode 0600, whenever they change.
+	Publish []string `json:"publish,omitempty"`
+
+	// Keep means that other agents read this boot file as well: it stays. One
+	// that is not kept came with the agent's job: what lies in its directory
+	// goes with it, this program too.
+	Keep bool `json:"keep,omitempty"`
+
+	// Base is the directory that holds session directories, see [BaseName]. A
+	// pilot that is told none looks for scratch on the host it finds itself
+	// on: in Scratch when there is one, else where hosts have it.
+	Base    string `json:"base,omitempty"`
+	Scratch string `json:"scratch,omitempty"` // absolute path, without Base
+
 	Socket string `json:"socket,omitempty"` // file name of the agent's own socket in the session directory
 
 	Name   string `json:"name,omitempty"`   // the host's name; empty asks the system
@@ -49,6 +73,7 @@ type Boot struct {
 	Cores  int    `json:"cores,omitempty"`  // cores offered; 0 means all usable ones
 	Memory int64  `json:"memory,omitempty"` // bytes offered; 0 means nine tenths of the machine's
 	Disk   int64  `json:"disk,omitempty"`   // bytes of scratch offered; 0 means what is free
+	GPUs   int    `json:"gpus,omitempty"`   // GPUs offered, at most; 0 means all there are for us
 
 	Lease    Duration `json:"lease"`              // life without a sign of life
 	Idle     Duration `json:"idle,omitempty"`     // life without a job after the last one
@@ -121,24 +146,38 @@ func (b *Boot) validate() error {
 		return fmt.Errorf("version %d", b.Version)
 	case role == wire.RoleLauncher:
 		return errors.New("a launcher needs no boot record")
-	case role == wire.RolePilot && len(b.Hubs) == 0 && b.Socket == "":
+	case role == wire.RolePilot && len(b.Hubs) == 0 && b.HubsFile == "" && b.Socket == "":
 		return errors.New("a pilot needs a hub or a socket")
-	case role == wire.RoleHub && (b.Socket == "" || len(b.Hubs) > 0):
+	case role == wire.RolePilot && len(b.Publish) > 0:
+		return errors.New("a pilot has nothing to publish")
+	case role == wire.RoleHub && (b.Socket == "" || len(b.Hubs) > 0 || b.HubsFile != ""):
 		return errors.New("a hub needs a socket, on which it is called, and no hub")
 	case len(b.Hubs) > 64:
 		return fmt.Errorf("%d hubs", len(b.Hubs))
-	case !filepath.IsAbs(b.Base):
-		return fmt.Errorf("base %q is not an absolute path", b.Base)
+	case len(b.Publish) > maxPublish:
+		return fmt.Errorf("%d files to publish", len(b.Publish))
+	case b.Base == "" && role == wire.RoleHub:
+		return errors.New("a hub needs a base")
+	case b.Base != "" && b.Scratch != "":
+		return errors.New("both base and scratch")
 	case strings.ContainsAny(b.Socket, "/\x00") || b.Socket == "." || b.Socket == "..":
 		return fmt.Errorf("socket %q is not a file name", b.Socket)
 	case b.Lease <= 0:
 		return errors.New("no lease")
 	case b.Walltime < 0:
 		return errors.New("negative wall time")
-	case b.Slots < 0 || b.Slots > worker.MaxSlots || b.Cores < 0 || b.Cores > maxCores || b.Memory < 0 || b.Disk < 0:
+	case b.Slots < 0 || b.Slots > worker.MaxSlots || b.Cores < 0 || b.Cores > maxCores || b.Memory < 0 || b.Disk < 0 || b.GPUs < 0 || b.GPUs > maxGPUs:
 		return errors.New("negative or too large resources")
 	case len(b.Name) > wire.MaxName:
 		return fmt.Errorf("host name of %d bytes", len(b.Name))
+	}
+	for _, path := range append([]string{b.Base, b.Scratch, b.HubsFile}, b.Publish...) {
+		if path != "" && !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+			return fmt.Errorf("%q is not an absolute path", path)
+		}
+	}
+	if slices.Contains(b.Publish, "") {
+		return errors.New("a file to publish without a name")
 	}
 	for _, h := range b.Hubs {
 		if _, _, err := splitAddress(h); err != nil {

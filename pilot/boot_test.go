@@ -39,18 +39,34 @@ func boot() *pilot.Boot {
 	}
 }
 
+// queued is the boot record of pilots that a queueing system starts.
+func queued() *pilot.Boot {
+	b := boot()
+	b.Hubs, b.Base, b.HangUp, b.Socket = nil, "", false, ""
+	b.HubsFile, b.Scratch, b.Keep, b.GPUs = "/shared/boot.hubs", "/local", true, 4
+	return b
+}
+
+// hubBoot is the boot record of a hub.
+func hubBoot() *pilot.Boot {
+	b := boot()
+	b.Role, b.Hubs, b.HangUp, b.Publish = "hub", nil, false, []string{"/shared/boot-1.hubs", "/shared/boot-2.hubs"}
+	return b
+}
+
 func TestBootRoundTrip(t *testing.T) {
-	want := boot()
-	data, err := want.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := pilot.ReadBoot(bytes.NewReader(data))
-	if err != nil {
-		t.Fatalf("%v in %s", err, data)
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("a boot record changed on its way (-sent +read):\n%s", d)
+	for _, want := range []*pilot.Boot{boot(), queued(), hubBoot()} {
+		data, err := want.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := pilot.ReadBoot(bytes.NewReader(data))
+		if err != nil {
+			t.Fatalf("%v in %s", err, data)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("a boot record changed on its way (-sent +read):\n%s", d)
+		}
 	}
 }
 
@@ -96,7 +112,18 @@ func TestBootRefused(t *testing.T) {
 		"hub without socket":  {with("role", "hub", "hubs", nil, "socket", nil), "a hub needs a socket"},
 		"hub that calls":      {with("role", "hub"), "no hub"},
 		"relative base":       {with("base", "tmp"), "absolute"},
-		"no base":             {with("base", nil), "absolute"},
+		"hub without base":    {with("base", nil, "role", "hub", "hubs", nil), "base"},
+		"base and scratch":    {with("scratch", "/tmp"), "both base and scratch"},
+		"relative scratch":    {with("base", nil, "scratch", "tmp"), "absolute"},
+		"relative hubs file":  {with("hubs_file", "x"), "absolute"},
+		"NUL in a path":       {with("hubs_file", "/x\x00y"), "absolute"},
+		"pilot that tells":    {with("publish", []string{"/x"}), "nothing to publish"},
+		"relative publish":    {with("publish", []string{"x"}, "role", "hub", "hubs", nil), "absolute"},
+		"nameless publish":    {with("publish", []string{""}, "role", "hub", "hubs", nil), "without a name"},
+		"too many publish":    {with("publish", make([]string, 17), "role", "hub", "hubs", nil), "17 files"},
+		"hub that looks":      {with("role", "hub", "hubs", nil, "hubs_file", "/x"), "no hub"},
+		"too many GPUs":       {with("gpus", 1000), "resources"},
+		"negative GPUs":       {with("gpus", -1), "resources"},
 		"socket in other dir": {with("socket", "../x"), "not a file name"},
 		"socket is a dir":     {with("socket", ".."), "not a file name"},
 		"no lease":            {with("lease", nil), "no lease"},

@@ -9,17 +9,24 @@ const (
 // Listen asks a hub to accept the pilots of its site on an address of its own
 // host. Only a launcher may ask. It is asked with the address that a host of
 // the site sees the hub's host come from, so that nothing listens where it
-// need not. The port is the hub's choice, unless another hub has to be stood
-// in for whose address pilots know.
+// need not, or with a host that pilots will be on: then the hub takes the
+// address it would call that host from. The port is the hub's choice, unless
+// another hub has to be stood in for whose address pilots know.
 type Listen struct {
-	Host string `cbor:"1,keyasint"` // an IP address, or with a port HOST:PORT
+	Host   string `cbor:"1,keyasint,omitempty"` // an IP address, or with a port HOST:PORT
+	Toward string `cbor:"2,keyasint,omitempty"` // without Host: a host's name as the hub's host knows it, or its address; nothing is sent there
 }
 
 // Kind implements [Message].
 func (*Listen) Kind() Kind { return KindListen }
 
 // Validate implements [Message].
-func (m *Listen) Validate() error { return checkText("host", m.Host, MaxName) }
+func (m *Listen) Validate() error {
+	if (m.Host == "") == (m.Toward == "") {
+		return invalidf("listening on %.64q and toward %.64q", m.Host, m.Toward)
+	}
+	return firstError(checkText("host", m.Host, MaxName), checkText("host", m.Toward, MaxName))
+}
 
 // Listening answers a Listen.
 type Listening struct {

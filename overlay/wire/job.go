@@ -45,6 +45,9 @@ type Requirements struct {
 	GPUs      uint32   `cbor:"4,keyasint,omitempty"`
 	Platforms []string `cbor:"5,keyasint,omitempty"` // such as "linux/amd64"; none means any
 	Runtime   string   `cbor:"6,keyasint,omitempty"` // kind of runtime, a hint: a pilot that knows it lacks it makes no claim
+	// Walltime is how long a worker may need: a pilot that leaves sooner makes
+	// no claim. 0 means that it is not known.
+	Walltime time.Duration `cbor:"7,keyasint,omitempty"`
 }
 
 // Validate reports the first field that is out of its limits.
@@ -54,7 +57,8 @@ func (r *Requirements) Validate() error {
 	}
 	return firstError(
 		checkList("platforms", r.Platforms, MaxPlatform, MaxName),
-		checkText("runtime", r.Runtime, 64))
+		checkText("runtime", r.Runtime, 64),
+		checkTime("wall time", r.Walltime))
 }
 
 // Advert says that a job wants workers. Without To it floods: a node that sees

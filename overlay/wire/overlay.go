@@ -68,6 +68,9 @@ type Peer struct {
 	// Path and RTT are of its link to the node that tells of it, which says so.
 	Path Path   `cbor:"7,keyasint,omitempty"`
 	RTT  uint32 `cbor:"8,keyasint,omitempty"` // microseconds; 0 is unknown
+	// Job is the scheduler's name of the job that the node runs in, if any. A
+	// job that a scheduler runs again has a new node under the same name.
+	Job string `cbor:"9,keyasint,omitempty"`
 }
 
 // Validate reports the first field that is out of its limits.
@@ -82,6 +85,7 @@ func (p *Peer) Validate() error {
 		checkText("site", p.Site, MaxName),
 		checkText("name", p.Name, MaxName),
 		checkText("platform", p.Platform, MaxName),
+		checkText("job", p.Job, MaxName),
 		p.Offer.Validate())
 }
 
@@ -94,6 +98,7 @@ type Hello struct {
 	// Hubs are those that relay to the sender, best first, as far as it knows:
 	// the first one speaks for it. Said again when they change.
 	Hubs []NodeID `cbor:"5,keyasint,omitempty"`
+	Job  string   `cbor:"6,keyasint,omitempty"` // as in [Peer]
 }
 
 // Kind implements [Message].
@@ -104,6 +109,7 @@ func (m *Hello) Validate() error {
 	return firstError(
 		checkText("platform", m.Platform, MaxName),
 		checkText("name", m.Name, MaxName),
+		checkText("job", m.Job, MaxName),
 		checkHubs(NodeID{}, m.Hubs),
 		m.Offer.Validate())
 }

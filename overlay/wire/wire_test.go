@@ -38,9 +38,9 @@ var (
 	jobID  = wire.JobID{0xaa, 0xbb, 15: 0xcc}
 	digest = wire.Digest{1, 2, 3, 31: 0xff}
 	peer   = wire.Peer{ID: id(7), Role: wire.RolePilot, Site: "das5", Name: "node001",
-		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64", Path: wire.PathSSH, RTT: 1500}
+		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64", Path: wire.PathSSH, RTT: 1500, Job: "4711_3"}
 	advert = wire.Advert{Job: jobID, Epoch: 1, Seq: 3, Primary: id(1), Order: 9, Open: 40,
-		Needs: wire.Requirements{Cores: 2, Memory: 4 << 30, Disk: 1 << 30, GPUs: 1, Platforms: []string{"linux/amd64", "linux/arm64"}, Runtime: "jvm"},
+		Needs: wire.Requirements{Cores: 2, Memory: 4 << 30, Disk: 1 << 30, GPUs: 1, Platforms: []string{"linux/amd64", "linux/arm64"}, Runtime: "jvm", Walltime: 2 * time.Hour},
 		Lease: 10 * time.Minute, Hubs: []wire.NodeID{id(2)}, To: []wire.Ask{{Node: id(4), Workers: 12}, {Node: id(5)}}, Hops: 3}
 	program = wire.Program{Argv: []string{"app.jar", "-x", "é"}, Env: []string{"A=b", "C="}, Runtime: "jvm", Java: 17, JVM: []string{"-Xss1m"},
 		Root: digest, Holders: []wire.NodeID{id(2), id(1)}, Stdin: "in/data", Outputs: []string{"*.csv"}, Memory: 1 << 30, KillGrace: 5 * time.Second}
@@ -67,7 +67,7 @@ var flooded = func() wire.Advert {
 
 // samples holds every message with every field set.
 var samples = []wire.Message{
-	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001", Hubs: []wire.NodeID{id(2), id(3)}},
+	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001", Hubs: []wire.NodeID{id(2), id(3)}, Job: "4711_3"},
 	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&flooded}, Quiet: time.Second, Place: &coordinate},
 	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}},
 	&wire.Ping{Seq: 5, Quiet: 2 * time.Second},
@@ -97,7 +97,7 @@ var samples = []wire.Message{
 		Observed: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:6000"), netip.MustParseAddrPort("[2001:db8::7]:5000")}},
 	&wire.Punch{Go: true, Bound: 5 * time.Second},
 	&wire.Observed{Endpoint: netip.MustParseAddrPort("192.0.2.1:6000")},
-	&wire.Listen{Host: "10.141.0.1"},
+	&wire.Listen{Toward: "node001"},
 	&wire.Listening{Address: "10.141.0.1:40000", Error: "forbidden"},
 	&wire.Dial{Address: "inner3:22"},
 	&wire.Join{Token: "t1", Proof: bytes.Repeat([]byte{6}, 32), CSR: []byte{1}, HubCSR: []byte{2}},
@@ -243,11 +243,11 @@ func TestRoundTrip(t *testing.T) {
 // TestLargest holds that what passes Validate fits into a frame.
 func TestLargest(t *testing.T) {
 	long := strings.Repeat("n", wire.MaxName)
-	p := wire.Peer{ID: id(255), Role: wire.RolePilot, Site: long, Name: long, Platform: long,
+	p := wire.Peer{ID: id(255), Role: wire.RolePilot, Site: long, Name: long, Platform: long, Job: long,
 		Offer: wire.Offer{Slots: wire.MaxSlots, Cores: wire.MaxCores, Memory: wire.MaxBytes, Disk: wire.MaxBytes, GPUs: wire.MaxCores}}
 	ad := &wire.Advert{Job: jobID, Epoch: 1 << 31, Seq: 1 << 63, Primary: id(255), Order: 1 << 63, Open: wire.MaxRanks, Lease: wire.MaxTime,
 		Needs: wire.Requirements{Cores: wire.MaxCores, Memory: wire.MaxBytes, Disk: wire.MaxBytes, GPUs: wire.MaxCores,
-			Platforms: repeat(long, wire.MaxPlatform), Runtime: strings.Repeat("r", 64)}}
+			Platforms: repeat(long, wire.MaxPlatform), Runtime: strings.Repeat("r", 64), Walltime: wire.MaxTime}}
 	var attempts []wire.Attempt
 	for i := range wire.MaxSlots {
 		attempts = append(attempts, wire.Attempt{Rank: uint32(wire.MaxRanks - wire.MaxSlots + i), Attempt: 1 << 31})
@@ -384,6 +384,11 @@ func TestRefused(t *testing.T) {
 		"no network":                reach(func(m *wire.Reach) { m.Local = make([]netip.Prefix, 1) }),
 		"endless attempt":           &wire.Punch{Bound: wire.MaxPunch + 1},
 		"observed as nothing":       &wire.Observed{},
+		"listening nowhere":         &wire.Listen{},
+		"listening in two places":   &wire.Listen{Host: "10.141.0.1", Toward: "node001"},
+		"long name of a job":        &wire.Hello{Job: strings.Repeat("j", wire.MaxName+1)},
+		"job that is not UTF-8":     &wire.PeersChanged{Up: []wire.Peer{{ID: id(1), Role: wire.RolePilot, Job: "\xff"}}},
+		"negative wall time":        &wire.Advert{Primary: id(1), Needs: wire.Requirements{Walltime: -1}},
 		"output of input":           &wire.Output{},
 		"want of nothing":           &wire.Want{},
 	} {
