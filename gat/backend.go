@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"time"
 )
 
 // Backend is the adapter for one kind of middleware.
@@ -40,6 +41,13 @@ type Target struct {
 	// Home is the directory that holds the user's .ssh; empty means the
 	// user's home directory.
 	Home string
+
+	// PollEvery is the least time between two commands that ask a queueing system
+	// for its jobs; 0 means the backend's own, see [Paced].
+	PollEvery time.Duration
+
+	// Polls shares the answers of such commands; nil means within the login.
+	Polls Polls
 }
 
 // DialFunc opens a network connection as [net.Dialer.DialContext] does.
@@ -51,7 +59,9 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 type Asker func(ctx context.Context, site, question string, secret bool) (string, error)
 
 // Login is one open login to a site. All methods are safe for concurrent use.
-// A Login may implement the optional abilities [Runner], [Files] and [Inward].
+// A Login may implement the optional abilities [Runner], [Files], [Forwarder]
+// and [Inward], and that of a queueing system [Headed], [Describer], [Insider]
+// and [Paced].
 type Login interface {
 	Jobs
 
@@ -87,10 +97,17 @@ type Jobs interface {
 type JobID string
 
 // JobSpec describes a job. The fields are data: a backend never lets a shell
-// interpret them.
+// interpret them, with the one exception of Setup, which is for sh.
+//
+// A job in a queueing system finds in its environment what its scheduler tells,
+// a variable that is not set being unknown: GAT_JOB (exactly its JobID),
+// GAT_CORES (cores granted on this node), GAT_MEMORY (bytes), GAT_GPUS (the
+// granted devices, with commas, as CUDA_VISIBLE_DEVICES has them), GAT_LEFT
+// (seconds of wall time left at the start) and GAT_NODE (0 to n-1 in a job of n
+// nodes). Signals that the scheduler sends before it ends a job reach the command.
 type JobSpec struct {
 	Name  string   // shown where the middleware shows names; [A-Za-z0-9._-], may be empty
-	Argv  []string // the command, Argv[0] an absolute path
+	Argv  []string // the command, Argv[0] an absolute path, or relative with Files
 	Env   []string // K=V, added to what the site gives
 	Dir   string   // working directory; empty means the site's choice
 	Count int      // how many; 0 means 1
@@ -102,6 +119,20 @@ type JobSpec struct {
 	// Stderr is an absolute path that takes the job's standard output and
 	// error; empty discards both.
 	Stderr string
+
+	// Files travel with the job where site and node share no file system. With
+	// any, the job gets a private directory of mode 0700 on the node it runs
+	// on, its working directory, removed when the command ends; Argv[0] and
+	// arguments may then be relative names of them ("./name"), and Dir is empty.
+	// Backends that cannot carry files refuse them with class Invalid.
+	Files []JobFile
+
+	// Setup is lines of the user's for sh, run before the command and inherited by
+	// it. The command module is made available to them where the site has it.
+	Setup []string
+
+	// Resources is what is asked of a queueing system; others ignore it.
+	Resources Resources
 }
 
 // JobStatus is what the middleware says of a job.

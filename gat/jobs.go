@@ -294,7 +294,7 @@ func (rec *record) merge(st JobStatus, grace int) bool {
 		return true
 	}
 	rec.missing = 0
-	if st.State < rec.status.State || st == rec.status {
+	if st.State < rec.status.State && rec.status.State > Held || st == rec.status {
 		return first
 	}
 	rec.status = st

@@ -15,6 +15,8 @@ type route struct {
 	text    string // url, fit to be printed
 	backend Backend
 
+	borrowed bool // its logins are part of another site's, which closes them
+
 	login Login
 	dial  *dial
 	lost  bool // a login broke since the last explicit one
@@ -102,7 +104,7 @@ func (s *Site) dialLocked(r *route) {
 	s.wg.Go(func() {
 		defer cancel(nil)
 		login, err := s.open(ctx, r, d)
-		if !s.settle(r, d, login, err) && login != nil {
+		if !s.settle(r, d, login, err) && login != nil && !r.borrowed {
 			login.Close()
 		}
 	})
@@ -147,7 +149,7 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	timer := time.AfterFunc(limit, func() { d.cancel(timeout) })
 	defer timer.Stop()
 
-	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home}
+	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home, PollEvery: s.cfg.PollEvery, Polls: s.cfg.Polls}
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
 			timer.Stop()
@@ -161,7 +163,9 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	s.log.Debug("logging in", "url", r.text)
 	login, err := r.backend.Open(ctx, t)
 	if err == nil && ctx.Err() != nil {
-		login.Close()
+		if !r.borrowed {
+			login.Close()
+		}
 		err = ctx.Err()
 	}
 	if err != nil {

@@ -38,8 +38,13 @@ type SiteConfig struct {
 	Logger *slog.Logger // nil: silent
 
 	// PollEvery is the least time between two polls of the site, whatever
-	// the number of jobs and watchers. Default 5 s.
+	// the number of jobs and watchers. Default 5 s, or what the login in use
+	// says (see [Paced]).
 	PollEvery time.Duration
+
+	// Polls lets logins share the answers of a queueing system, see [Polls].
+	// Default: in the memory of each login.
+	Polls Polls
 
 	// Retries is how often a transient error of one URL is tried again before
 	// the next URL has its turn. Default 3; negative means never.
@@ -158,9 +163,6 @@ func (c *SiteConfig) fill() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.PollEvery == 0 {
-		c.PollEvery = DefaultPollEvery
-	}
 	if c.Retries == 0 {
 		c.Retries = DefaultRetries
 	}
@@ -226,7 +228,9 @@ func (s *Site) Close() error {
 	var logins []Login
 	for _, r := range s.routes {
 		if r.login != nil {
-			logins = append(logins, r.login)
+			if !r.borrowed {
+				logins = append(logins, r.login)
+			}
 			r.login = nil
 		}
 	}

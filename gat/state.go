@@ -2,7 +2,7 @@ package gat
 
 // State is the state of a job as its middleware knows it. States are ordered:
 // a job's state never moves to a lower one, whatever a confused queue says
-// (see [Site]).
+// (see [Site]). The one exception is a job that was held and is released.
 type State int
 
 // The states of a job, in order.

@@ -3,6 +3,7 @@ package gat
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 )
@@ -31,10 +32,80 @@ func (s JobSpec) Validate() error {
 	if s.Stderr != "" && !absolute(s.Stderr) {
 		return fmt.Errorf("the job's output path %q is not absolute", s.Stderr)
 	}
-	if len(s.Argv) > 0 && !absolute(s.Argv[0]) {
+	if len(s.Argv) > 0 && len(s.Files) == 0 && !absolute(s.Argv[0]) {
 		return fmt.Errorf("the job's program %q is not an absolute path", s.Argv[0])
 	}
+	if err := s.validateFiles(); err != nil {
+		return err
+	}
+	if err := s.Resources.validate(); err != nil {
+		return err
+	}
+	for _, line := range s.Setup {
+		if strings.IndexByte(line, 0) >= 0 {
+			return errors.New("a line of setup contains a NUL byte")
+		}
+	}
 	return validate(s.Argv, s.Env, s.Dir, s.Stderr)
+}
+
+func (s JobSpec) validateFiles() error {
+	if len(s.Files) == 0 {
+		return nil
+	}
+	if s.Dir != "" {
+		return fmt.Errorf("the job has files, so its working directory is theirs, not %q", s.Dir)
+	}
+	if len(s.Files) > MaxJobFiles {
+		return fmt.Errorf("the job has %d files: at most %d are allowed", len(s.Files), MaxJobFiles)
+	}
+	size := 0
+	names := make(map[string]bool)
+	for _, f := range s.Files {
+		if !plainName(f.Name) || names[f.Name] {
+			return fmt.Errorf("job file %q: a name of its own of letters, digits, '.', '_' and '-' that begins with a letter is needed", f.Name)
+		}
+		names[f.Name] = true
+		if f.Mode&^fs.ModePerm != 0 {
+			return fmt.Errorf("job file %q: mode %v has more than permission bits", f.Name, f.Mode)
+		}
+		size += len(f.Data)
+	}
+	if size > MaxJobFileSize {
+		return fmt.Errorf("the job's files have %d bytes: at most %d are allowed", size, MaxJobFileSize)
+	}
+	return nil
+}
+
+// plainName accepts names that mean nothing else to anybody.
+func plainName(name string) bool {
+	if name == "" || len(name) > 64 {
+		return false
+	}
+	for i, r := range name {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || !(r >= '0' && r <= '9' || strings.ContainsRune("._-", r))) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r Resources) validate() error {
+	switch {
+	case r.Shape < Array || r.Shape > Multi:
+		return fmt.Errorf("shape %d is none: write array, single or multi", r.Shape)
+	case r.Nodes < 0 || r.Cores < 0 || r.GPUs < 0 || r.Memory < 0 || r.Walltime < 0 || r.Warning < 0:
+		return errors.New("resources cannot be negative")
+	case r.Nodes > 1 && r.Shape != Multi:
+		return fmt.Errorf("%d nodes for one job: only the shape multi has jobs of several nodes", r.Nodes)
+	}
+	for _, text := range append([]string{r.Queue, r.Account, r.Constraint}, r.Native...) {
+		if i := strings.IndexFunc(text, func(c rune) bool { return c < ' ' || c == 0x7f }); i >= 0 {
+			return fmt.Errorf("%q: control characters are not allowed in what is asked of a queueing system", text)
+		}
+	}
+	return nil
 }
 
 // Validate reports what is wrong with a command by itself. Backends may call

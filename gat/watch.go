@@ -35,8 +35,9 @@ func (w *watcher) wake() {
 }
 
 // Watch follows jobs: it gives each job's state, as soon as the site has been
-// asked, and again whenever it changed. States never move back: a lower one
-// than was seen before is not believed. A job the site has no record of is
+// asked, and again whenever it or its reason changed. States never move back: a
+// lower one than was seen before is not believed, except that a job held may be
+// released. A job the site has no record of is
 // given as [Unknown], and as [Failed] with a reason when that stays so for
 // SiteConfig.Grace polls. A slow consumer gets the latest state only.
 //
@@ -142,13 +143,31 @@ func (s *Site) pollLoop() {
 			s.mu.Unlock()
 			return
 		}
-		wait := s.cfg.PollEvery - time.Since(s.poll.last)
+		wait := s.pollEveryLocked() - time.Since(s.poll.last)
 		s.mu.Unlock()
 		if pause(s.life, wait) != nil {
 			continue
 		}
 		s.pollOnce()
 	}
+}
+
+// pollEveryLocked is the least time between two polls: what was configured, else
+// the longest that a login asks for.
+func (s *Site) pollEveryLocked() time.Duration {
+	if s.cfg.PollEvery > 0 {
+		return s.cfg.PollEvery
+	}
+	var every time.Duration
+	for _, r := range s.routes {
+		if p, ok := r.login.(Paced); ok {
+			every = max(every, p.PollEvery())
+		}
+	}
+	if every > 0 {
+		return every
+	}
+	return DefaultPollEvery
 }
 
 func (s *Site) pollOnce() {

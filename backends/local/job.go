@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 
 const (
 	// markEnv is the variable by which a job's processes are found.
-	markEnv = "GAT_JOB"
+	markEnv = "GAT_MARK"
 
 	// inputPatience is how long Submit waits for a job to read the part of its
 	// input that does not fit into a pipe.
@@ -79,6 +80,9 @@ func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 	if err := spec.Validate(); err != nil {
 		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: err}
 	}
+	if len(spec.Files) > 0 {
+		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: errors.New("files do not travel with a job of this machine: put them there first")}
+	}
 	var ids []gat.JobID
 	for range max(spec.Count, 1) {
 		if err := l.usable(ctx, "submit"); err != nil {
@@ -95,9 +99,10 @@ func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 
 func (l *login) submit(spec gat.JobSpec) (gat.JobID, error) {
 	k := key{mark: rand.Text(), boot: bootID()}
+	argv := spec.Command()
 	cmd := &exec.Cmd{
-		Path:        spec.Argv[0],
-		Args:        spec.Argv,
+		Path:        argv[0],
+		Args:        argv,
 		Env:         slices.Concat(os.Environ(), spec.Env, []string{markEnv + "=" + k.mark}),
 		Dir:         spec.Dir,
 		SysProcAttr: detached(),

@@ -5,7 +5,7 @@
 // The one rule to know: a job is more than its process. Its identifier carries
 // the process's number together with its start time and the machine's boot, so
 // that a number used again is never mistaken for it, and a random mark that all
-// its descendants find in their environment (GAT_JOB), so that on Linux
+// its descendants find in their environment (GAT_MARK), so that on Linux
 // cancelling a job finds those that left its session, too. On other systems
 // cancelling reaches the process group only.
 //

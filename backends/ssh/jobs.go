@@ -43,6 +43,10 @@ func (l *login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 	if err := spec.Validate(); err != nil {
 		return nil, problem(gat.Invalid, "", err)
 	}
+	if len(spec.Files) > 0 {
+		return nil, problem(gat.Invalid, "put them there first", errors.New("files do not travel with a job of the host itself"))
+	}
+	spec.Argv = spec.Command()
 	count := max(spec.Count, 1)
 	dir := spec.Dir
 	if dir != "" && !path.IsAbs(dir) {

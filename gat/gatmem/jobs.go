@@ -2,6 +2,7 @@ package gatmem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,6 +23,9 @@ type job struct {
 func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: err}
+	}
+	if len(spec.Files) > 0 || len(spec.Setup) > 0 {
+		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: errors.New("a machine in memory has no sh for setup and carries no files")}
 	}
 	var ids []gat.JobID
 	for range max(spec.Count, 1) {
