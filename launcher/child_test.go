@@ -36,12 +36,12 @@ func childMain(text string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	sites, err := launcher.ParseSites("sites.toml", []byte(c.Sites), nil)
+	sites, err := launcher.ParseSites("sites.toml", []byte(c.Sites), launcher.SitesRules{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	o := launcher.Options{Sites: sites, Home: c.Home, Out: c.Out, State: c.State}
+	o := launcher.Options{Sites: sites.List, Home: c.Home, Out: c.Out, State: c.State}
 	impatient(c.Lease)(&o)
 	o.Events = func(e launcher.Event) {
 		if o, ok := e.Data.(launcher.OutputWritten); ok && c.Quiet {

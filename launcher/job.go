@@ -28,12 +28,20 @@ type Job struct {
 
 	Walltime time.Duration // the job is stopped after this time; 0 means never
 
+	// GangWait is how long pilots that are there are held for a job that still
+	// lacks some of Min; then their slots are let go until more are there. 0 means
+	// DefaultGangWait.
+	GangWait time.Duration
+
 	Runtime string   // "auto", or a runtime's name
 	JVMOpts []string // options for the java command
 
 	OnFailure OnFailure // what to do about lost workers
 	Retries   int       // how often a program that failed by itself is started again
 }
+
+// DefaultGangWait is the gang wait of a job that says nothing about it.
+const DefaultGangWait = 10 * time.Minute
 
 // Input is a file or directory to stage in.
 type Input struct {

@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// Sites is what a sites file holds.
+type Sites struct {
+	List     []*Site            // in the order of the file
+	Dialects map[string]Dialect // the queueing systems that the file itself defines, by name
+}
+
 // Site is a place to get resources: one table of the sites file.
 type Site struct {
 	Name string // [a-z0-9-], at most 32 bytes, usable as a host label
@@ -34,8 +40,11 @@ type Site struct {
 	Cores  int
 	Memory int64 // bytes
 	Disk   int64 // bytes
+	GPUs   int   // asked of a queueing system; elsewhere at most so many of what is found
 
-	Walltime time.Duration // pilots leave before they are this old; 0 means never
+	// Walltime is the age before which pilots leave, and the wall time asked of a
+	// queueing system. 0 means never, or the queue's default.
+	Walltime time.Duration
 	Lease    time.Duration // life without a sign of life from us; 0 means Options.Lease
 
 	Scratch string        // directory for all we make there; empty means the site's $TMPDIR or /tmp
@@ -44,7 +53,60 @@ type Site struct {
 	After   time.Duration // do nothing there until the job has been short for this long
 	Setup   []string      // lines for sh, run before each pilot and inherited by it, such as "module load java"; one that fails fails the pilot
 
+	// What only a site with a queueing system has (see [Site.Batch]).
+	Queue      string   // queue or partition; empty means the default one
+	Account    string   // account or project that pays
+	Constraint string   // features that the nodes must have, as the scheduler writes them
+	Shape      Shape    // how pilots are put into jobs; empty means Array
+	Exclusive  bool     // pilots have their nodes for themselves
+	Native     []string // words for the scheduler's submit command, after ours
+
+	// Shared is a directory that head node and compute nodes share; pilots are started
+	// from there. "none" says that there is none, empty that it is to be found out.
+	Shared string
+
+	// Patience is how long the scheduler may hold pilots, or refuse to take
+	// them, before the site is given up. 0 means DefaultPatience.
+	Patience time.Duration
+
+	// MaxCoreHours bounds what all pilots of the site may use together, in
+	// cores times hours. 0 means no bound.
+	MaxCoreHours float64
+
 	File string // where the site was read from; empty for the built-in one
+	Line int
+}
+
+// Shape is how the pilots of a site with a queueing system are put into jobs.
+type Shape string
+
+// The shapes.
+const (
+	ShapeArray  Shape = "array"  // one array of single-node jobs, the default
+	ShapeSingle Shape = "single" // a job for each pilot
+	ShapeMulti  Shape = "multi"  // one job of as many nodes as there are pilots
+)
+
+// DefaultPatience is the patience of a site that says nothing about it.
+const DefaultPatience = 10 * time.Minute
+
+// Dialect is a queueing system that a sites file defines itself, as a
+// [dialect.NAME] table: how jobs are submitted, listed and cancelled with its commands, and
+// how their answers are to be read. Sites use it as NAME+ssh://. What may stand in the
+// templates and patterns is the business of the backend that is made of it.
+type Dialect struct {
+	Name       string
+	Submit     string            // template of the command that submits a script
+	Status     string            // template of the command that lists jobs
+	Cancel     string            // template of the command that ends jobs
+	ID         string            // pattern of the identifier in what Submit prints
+	Job        string            // pattern of a line of Status: groups id, state and reason
+	States     map[string]string // what the scheduler's states mean
+	Array      bool              // one submit starts many
+	Directives []string          // templates of lines at the head of the script
+	Env        map[string]string // what a job knows of itself, as shell text
+
+	File string
 	Line int
 }
 
@@ -55,6 +117,8 @@ const (
 	MaxPilots    = 4096    // pilots of a site
 	MaxSlots     = 4096    // slots of a pilot
 	MaxURLs      = 16      // URLs of a site
+	MaxGPUs      = 64      // GPUs of a pilot
+	MaxDialects  = 32      // dialects of a file
 	MaxSitesFile = 1 << 20 // bytes of a sites file
 )
 
@@ -62,6 +126,14 @@ const (
 func (s *Site) Local() bool {
 	return len(s.URLs) > 0 && s.URLs[0].Scheme == "local"
 }
+
+// Batch reports whether the site's pilots go through a queueing system.
+func (s *Site) Batch() bool {
+	return len(s.URLs) > 0 && batchScheme(s.URLs[0].Scheme)
+}
+
+// batchScheme reports whether a scheme names a queueing system and the way to it.
+func batchScheme(scheme string) bool { return strings.Contains(scheme, "+") }
 
 // PilotCount returns how many pilots the site is to have.
 func (s *Site) PilotCount() int {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // siteKeys are the keys of a site, with what reads them.
@@ -27,24 +28,44 @@ var siteKeys = map[string]func(f *siteField, s *Site){
 	"keep":     func(f *siteField, s *Site) { s.Keep = f.boolean() },
 	"hub":      func(f *siteField, s *Site) { s.NoHub = f.hub() },
 	"setup":    func(f *siteField, s *Site) { s.Setup = f.lines() },
+	"gpus":     func(f *siteField, s *Site) { s.GPUs = f.count(MaxGPUs) },
+
+	"queue":          func(f *siteField, s *Site) { s.Queue = f.word("short") },
+	"account":        func(f *siteField, s *Site) { s.Account = f.word("physics") },
+	"constraint":     func(f *siteField, s *Site) { s.Constraint = f.word("haswell") },
+	"shape":          func(f *siteField, s *Site) { s.Shape = f.shape() },
+	"exclusive":      func(f *siteField, s *Site) { s.Exclusive = f.boolean() },
+	"native":         func(f *siteField, s *Site) { s.Native = f.words() },
+	"shared":         func(f *siteField, s *Site) { s.Shared = f.shared() },
+	"patience":       func(f *siteField, s *Site) { s.Patience = f.time(10 * time.Second) },
+	"max_core_hours": func(f *siteField, s *Site) { s.MaxCoreHours = f.amount() },
 }
 
 // ownKeys make no sense for all sites at once.
 var ownKeys = []string{"url", "urls", "hosts"}
 
+// queueKeys make sense only where pilots go through a queueing system; the
+// text says why not elsewhere.
+var queueKeys = map[string]string{
+	"queue":          "there is no queue to choose",
+	"account":        "nobody keeps accounts there",
+	"constraint":     "nobody chooses nodes there; name those you want as hosts",
+	"shape":          "there are no jobs to shape",
+	"exclusive":      "nobody can keep others away there",
+	"native":         "there is no scheduler to pass it to",
+	"shared":         "a pilot runs where its files are put; name another place with scratch",
+	"patience":       "nobody holds pilots back there",
+	"max_core_hours": "nobody counts core hours there; walltime bounds how long pilots stay",
+}
+
 // foreignKeys are keys of sites that this version cannot reach, or of sessions
 // it cannot have; they are refused rather than ignored, because each of them
 // is a promise.
 var foreignKeys = map[string]string{
-	"idle":           "is for sessions that outlive a job; the pilots of a run leave with its job",
-	"queue":          "is for sites with a queueing system; local: and ssh:// sites have no queue",
-	"account":        "is for sites with a queueing system; local: and ssh:// sites have no accounting",
-	"native":         "is for sites with a queueing system; local: and ssh:// sites have no scheduler to pass it to",
-	"max_cost":       "is for sites that cost money; local: and ssh:// sites cannot keep to it",
-	"max_core_hours": "is for sites with a queueing system; local: and ssh:// sites cannot keep to it",
-	"gpus":           "is not supported by local: and ssh:// sites: pilots there offer no GPUs",
-	"hub_cpu":        `is not supported by local: and ssh:// sites: hubs there run at the lowest priority; write hub = "none" to have none`,
-	"hub_bandwidth":  `is not supported by local: and ssh:// sites; write hub = "none" to have no hub there`,
+	"idle":          "is for sessions that outlive a job; the pilots of a run leave with its job",
+	"max_cost":      "is for sites that cost money, which this version does not know; max_core_hours bounds a site with a queueing system",
+	"hub_cpu":       `is not supported: hubs run at the lowest priority; write hub = "none" to have none`,
+	"hub_bandwidth": `is not supported; write hub = "none" to have no hub there`,
 }
 
 // MinLease is the shortest lease: a shorter one would end pilots for a hiccup
@@ -174,10 +195,93 @@ func (f *siteField) hub() bool {
 
 func (f *siteField) absolute() string {
 	s, ok := f.text("/scratch/me")
-	if ok && (!path.IsAbs(s) || path.Clean(s) == "/" || len(s) > 255 || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })) {
+	if ok && !usablePath(s) {
 		f.wrong("%q: want an absolute path other than /; variables are not expanded, leave the key out for the site's $TMPDIR", s)
 	}
 	return path.Clean(s)
+}
+
+// usablePath reports whether a text is an absolute path that is not the root.
+func usablePath(s string) bool {
+	return path.IsAbs(s) && path.Clean(s) != "/" && len(s) <= 255 && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func (f *siteField) shared() string {
+	s, ok := f.text("/home/me/zorilla")
+	switch {
+	case !ok || s == "none":
+		return s
+	case !usablePath(s):
+		f.wrong(`%q: want the absolute path of a directory that head node and compute nodes share, or "none"; leave the key out to have it found out`, s)
+	}
+	return path.Clean(s)
+}
+
+func (f *siteField) shape() Shape {
+	s, ok := f.text(string(ShapeArray))
+	switch Shape(s) {
+	case ShapeArray, ShapeSingle, ShapeMulti:
+	default:
+		if ok {
+			f.wrong(`%q is unknown; write shape = "array" (one array of single-node jobs, the default), "single" (a job for each pilot) or "multi" (one job of many nodes)`, s)
+		}
+	}
+	return Shape(s)
+}
+
+// word reads a name as a scheduler has it.
+func (f *siteField) word(example string) string {
+	s, ok := f.text(example)
+	switch {
+	case !ok:
+	case s == "":
+		f.wrong("is empty; write %s = %q, or leave it out", f.key, example)
+	case s[0] == '-':
+		f.wrong(`%q begins with "-"; write the name alone, and flags under "native"`, s)
+	case len(s) > 255 || strings.ContainsFunc(s, func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) }):
+		f.wrong("%q: want at most 255 characters, none of them white space", s)
+	}
+	return s
+}
+
+// words reads the flags that go to a scheduler as they are.
+func (f *siteField) words() []string {
+	out := f.texts("--qos=low", true)
+	total := 0
+	for _, s := range out {
+		flag, value, two := strings.Cut(s, " ")
+		switch {
+		case s == "" || strings.ContainsFunc(s, unicode.IsControl):
+			f.wrong("%q is empty or holds control characters", s)
+		case two && flag[0] == '-' && !strings.Contains(flag, "="):
+			f.wrong("%q is a flag and its value in one text; write %s = [%q, %q]", s, f.key, flag, strings.TrimLeft(value, " "))
+		}
+		total += len(s)
+	}
+	if len(out) > 64 || total > 4<<10 {
+		f.wrong("is more than 64 words or 4 KiB")
+		return nil
+	}
+	return out
+}
+
+// amount reads a number that may have a fraction.
+func (f *siteField) amount() float64 {
+	var n float64
+	switch v := f.value.(type) {
+	case int64:
+		n = float64(v)
+	case float64:
+		n = v
+	default:
+		f.wrong("is %s, want a number without quotes; write %s = 100", is(f.value), f.key)
+		return 0
+	}
+	if !(n > 0 && n <= 1e9) { // NaN too
+		f.wrong("%v is out of range; want more than 0 and at most a thousand million", n)
+		return 0
+	}
+	return n
 }
 
 // texts reads a list of texts; one text is a list of one if single is set.
@@ -270,8 +374,8 @@ func (f *siteField) urls(many bool) []*url.URL {
 			wrong("%q has no scheme; write for example %q", u.Redacted(), "ssh://"+strings.TrimLeft(u.Redacted(), "/"))
 			continue
 		}
-		if f.r.check != nil {
-			if err := f.r.check(u); err != nil {
+		if f.r.rules.URL != nil {
+			if err := f.r.rules.URL(u); err != nil {
 				wrong("%v", err)
 				continue
 			}

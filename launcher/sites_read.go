@@ -61,14 +61,27 @@ func (e *FileError) Error() string {
 //	keep = true                         # leave the pilot binary for the next run
 //	hub = "none"                        # start no hub on head
 //	setup = ["module load java"]        # lines for sh, before each pilot
+//	gpus = 1                            # of each pilot
 //
-// Only the URLs are needed. Keys that are meant for other middleware than this
-// version reaches, such as queue, are refused: each of them is a promise.
+//	[site.cluster]
+//	url = "slurm+ssh://me@cluster.example.org"
+//	pilots = 40                         # how many jobs
+//	cores = 16                          # what the scheduler is asked for
+//	queue = "short"                     # and account, constraint, exclusive
+//	shape = "array"                     # or "single", "multi"
+//	native = ["--qos=low"]              # words for its submit command
+//	shared = "/home/me/zorilla"         # a directory that all nodes see, or "none"
+//	patience = "10m"                    # given up when held or refused this long
+//	max_core_hours = 500
 //
-// Check says what is wrong with a URL, its
-// scheme included; nil accepts every URL. All that is wrong with the
-// file is reported, in the order of its lines, as joined [FileError] values.
-func ReadSites(path string, check func(*url.URL) error) ([]*Site, error) {
+//	[dialect.lsf]                       # a queueing system of one's own (see [Dialect])
+//	submit = "bsub < {script}"
+//
+// Only the URLs are needed. What makes no sense for a site is refused rather
+// than ignored: each key is a promise. In [defaults] it is for those sites for
+// which it makes sense. All that is wrong with the file is reported, in the
+// order of its lines, as joined [FileError] values.
+func ReadSites(path string, rules SitesRules) (*Sites, error) {
 	whole := func(text string) error { return &FileError{File: path, Text: text} }
 	f, err := os.Open(path)
 	if err != nil {
@@ -88,12 +101,24 @@ func ReadSites(path string, check func(*url.URL) error) ([]*Site, error) {
 	if len(data) > MaxSitesFile {
 		return nil, whole(fmt.Sprintf("is larger than %d bytes", MaxSitesFile))
 	}
-	return ParseSites(path, data, check)
+	return ParseSites(path, data, rules)
+}
+
+// SitesRules say what a sites file may hold beyond what every file may. Nil
+// functions allow everything.
+type SitesRules struct {
+	// Dialect says what is wrong with a dialect that the file defines. A text
+	// that begins with a key and a colon is told with that key's line. It is
+	// called before URL.
+	Dialect func(Dialect) error
+
+	// URL says what is wrong with a URL, its scheme included.
+	URL func(*url.URL) error
 }
 
 // ParseSites is [ReadSites] for a file that was read already; name is used in
 // errors.
-func ParseSites(name string, data []byte, check func(*url.URL) error) ([]*Site, error) {
+func ParseSites(name string, data []byte, rules SitesRules) (*Sites, error) {
 	var tree map[string]any
 	if err := toml.Unmarshal(data, &tree); err != nil {
 		e := &FileError{File: name, Text: "not TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
@@ -105,7 +130,7 @@ func ParseSites(name string, data []byte, check func(*url.URL) error) ([]*Site, 
 		}
 		return nil, e
 	}
-	r := &sitesReader{file: name, lines: linesOf(data), check: check}
+	r := &sitesReader{file: name, lines: linesOf(data), rules: rules}
 	return r.read(tree)
 }
 
@@ -113,7 +138,7 @@ func ParseSites(name string, data []byte, check func(*url.URL) error) ([]*Site, 
 type sitesReader struct {
 	file  string
 	lines map[string]int // line of each key, by its path
-	check func(*url.URL) error
+	rules SitesRules
 	errs  []*FileError
 }
 
@@ -177,16 +202,18 @@ func (r *sitesReader) errorf(path []string, site, format string, args ...any) {
 	r.errs = append(r.errs, &FileError{File: r.file, Line: line, Site: site, Text: fmt.Sprintf(format, args...)})
 }
 
-func (r *sitesReader) read(tree map[string]any) ([]*Site, error) {
+func (r *sitesReader) read(tree map[string]any) (*Sites, error) {
+	top := []string{"site", "defaults", "dialect"}
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
-		if key != "site" && key != "defaults" {
-			hint := didYouMean(key, []string{"site", "defaults"})
+		if !slices.Contains(top, key) {
+			hint := didYouMean(key, top)
 			if hint == "" {
-				hint = "; want [defaults] and [site.NAME] tables"
+				hint = "; want [defaults], [site.NAME] and [dialect.NAME] tables"
 			}
 			r.errorf([]string{key}, "", "unknown key %q%s", key, hint)
 		}
 	}
+	dialects := r.dialects(tree["dialect"])
 
 	var defaults Site
 	if v, ok := tree["defaults"]; ok {
@@ -224,7 +251,7 @@ func (r *sitesReader) read(tree map[string]any) ([]*Site, error) {
 		}
 		s := defaults
 		s.Name, s.File, s.Line = name, r.file, r.lines[keyPath(path...)]
-		s.Setup = slices.Clone(defaults.Setup)
+		s.Setup, s.Native = slices.Clone(defaults.Setup), slices.Clone(defaults.Native)
 		r.table(path, name, t, &s, false)
 		r.whole(path, t, &s)
 		sites = append(sites, &s)
@@ -238,7 +265,7 @@ func (r *sitesReader) read(tree map[string]any) ([]*Site, error) {
 		return nil, errors.Join(errs...)
 	}
 	slices.SortStableFunc(sites, func(a, b *Site) int { return cmp.Compare(a.Line, b.Line) })
-	return sites, nil
+	return &Sites{List: sites, Dialects: dialects}, nil
 }
 
 // whole checks what concerns several keys of a site.
@@ -259,6 +286,15 @@ func (r *sitesReader) whole(path []string, t map[string]any, s *Site) {
 			r.errorf(append(path, "urls"), s.Name, "%q is this machine and the others are not; make two sites of them", "local:")
 			break
 		}
+		if a, b := queueing(s.URLs[0]), queueing(u); a != b {
+			r.errorf(append(path, "urls"), s.Name, "%q and %q lead to different queueing systems; make two sites of them", s.URLs[0].Redacted(), u.Redacted())
+			break
+		}
+	}
+	if s.Batch() {
+		r.batch(path, s)
+	} else {
+		r.notBatch(path, t, s)
 	}
 	if s.Local() && len(s.Hosts) > 0 {
 		r.errorf(append(path, "hosts"), s.Name, `"hosts" are reached through a site's host; a "local:" site has none, give those hosts sites of their own`)
@@ -269,4 +305,32 @@ func (r *sitesReader) whole(path []string, t map[string]any, s *Site) {
 	if s.Slots > 0 && s.Cores > 0 && s.Slots > s.Cores {
 		r.errorf(append(path, "slots"), s.Name, "%d slots on %d cores; want at most a slot per core", s.Slots, s.Cores)
 	}
+}
+
+// queueing returns the name of the queueing system that a URL leads to, or nothing.
+func queueing(u *url.URL) string {
+	name, _, ok := strings.Cut(u.Scheme, "+")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+// batch checks a site that has a queueing system.
+func (r *sitesReader) batch(path []string, s *Site) {
+	if len(s.Hosts) > 0 {
+		r.errorf(append(path, "hosts"), s.Name, `"hosts" cannot be chosen where a queueing system does; write pilots = %d, and "constraint" for what they must have`, len(s.Hosts))
+	}
+}
+
+// notBatch checks a site that has none: what its own table says of a queueing
+// system is refused, what [defaults] say does not concern it.
+func (r *sitesReader) notBatch(path []string, t map[string]any, s *Site) {
+	for _, key := range slices.Sorted(maps.Keys(queueKeys)) {
+		if _, ok := t[key]; ok {
+			r.errorf(append(path, key), s.Name, "%q is for sites with a queueing system, such as slurm+%s://: %s", key, s.URLs[0].Scheme, queueKeys[key])
+		}
+	}
+	s.Queue, s.Account, s.Constraint, s.Shape, s.Shared = "", "", "", "", ""
+	s.Exclusive, s.Native, s.Patience, s.MaxCoreHours = false, nil, 0, 0
 }

@@ -3,7 +3,6 @@ package launcher_test
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,11 +81,11 @@ func (b *bench) script(body string) string {
 // sites reads a sites file.
 func (b *bench) sites(text string) []*launcher.Site {
 	b.t.Helper()
-	sites, err := launcher.ParseSites("sites.toml", []byte(text), func(*url.URL) error { return nil })
+	sites, err := launcher.ParseSites("sites.toml", []byte(text), launcher.SitesRules{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return sites
+	return sites.List
 }
 
 // url is how to log in to a host.

@@ -53,11 +53,11 @@ func sites(flag string, names []string, backends []gat.Backend) ([]*launcher.Sit
 	if !ok {
 		return launcher.SelectSites([]*launcher.Site{launcher.LocalSite()}, names)
 	}
-	all, err := launcher.ReadSites(path, checkURL(backends))
+	all, err := launcher.ReadSites(path, launcher.SitesRules{URL: checkURL(backends)})
 	if err != nil {
 		return nil, err
 	}
-	some, err := launcher.SelectSites(all, names)
+	some, err := launcher.SelectSites(all.List, names)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -87,6 +87,7 @@ func jobOf(c *cli.Context) (launcher.Job, error) {
 		Outputs:   c.StringSlice("output"),
 		Stdin:     c.String("stdin"),
 		Cores:     c.Int("cores"),
+		GPUs:      c.Int("gpus"),
 		Retries:   c.Int("retries"),
 		Runtime:   c.String("runtime"),
 		JVMOpts:   c.StringSlice("jvm-opt"),
@@ -104,6 +105,8 @@ func jobOf(c *cli.Context) (launcher.Job, error) {
 		return job, fmt.Errorf("--min %d: want 1 to %d, the number of workers", job.Min, job.Workers)
 	case c.IsSet("cores") && (job.Cores < 1 || job.Cores > 1<<16):
 		return job, fmt.Errorf("--cores %d: want 1 or more", job.Cores)
+	case c.IsSet("gpus") && (job.GPUs < 1 || job.GPUs > launcher.MaxGPUs):
+		return job, fmt.Errorf("--gpus %d: want 1 to %d", job.GPUs, launcher.MaxGPUs)
 	case job.Retries < 0 || job.Retries > 1000:
 		return job, fmt.Errorf("--retries %d: want 0 to 1000", job.Retries)
 	}
@@ -120,6 +123,9 @@ func jobOf(c *cli.Context) (launcher.Job, error) {
 		return job, err
 	}
 	if job.Walltime, err = timeFlag(c, "walltime", time.Second); err != nil {
+		return job, err
+	}
+	if job.GangWait, err = timeFlag(c, "gang-wait", time.Second); err != nil {
 		return job, err
 	}
 	for _, s := range c.StringSlice("input") {
