@@ -1,0 +1,382 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
+)
+
+// After so many refused submissions, or so many jobs in a row that started and
+// brought no pilot, a site is given up.
+const (
+	MaxRefused = 10
+	MaxFailed  = 3
+)
+
+// Times of what is decided.
+const (
+	firstPause = 2 * time.Second // after a refused submission or a failed start; it doubles
+	mostPause  = time.Minute
+
+	endGrace = 10 * time.Second // for the call of a pilot whose job has ended by the queue's word
+	settle   = 2 * time.Second  // a job has all it wants before what is still queued is surplus
+	fullLife = time.Minute      // a pilot that left at its wall time after this was no failure
+)
+
+// Limits say what is wanted of a queue and what is borne.
+type Limits struct {
+	Pilots   int           // wanted
+	Lost     int           // how many lost pilots are replaced
+	Patience time.Duration // with jobs that are held, and with submissions that are refused
+	Join     time.Duration // from the start of a job to the call of its pilot
+
+	Cores    int           // a pilot counts for so many; 0 means what it offers
+	CoreTime time.Duration // cores times time that all pilots may take together; 0 means no bound
+}
+
+// A Queue is what is known of a site's jobs. It is not safe for concurrent use.
+type Queue struct {
+	lim   Limits
+	jobs  map[gat.JobID]*job
+	order []*job // by submission
+
+	submitting int           // pilots of the submission under way
+	pauseTo    time.Time     // nothing is submitted before
+	pause      time.Duration // the last one's length
+	refused    int           // submissions in a row
+	refusedAt  time.Time     // the first of them
+	failed     int           // jobs that brought no pilot since one did
+	lost       int           // pilots that are replaced, or not any more
+	closed     error         // why nothing is submitted any more
+
+	full   bool      // the application has all the workers it wants
+	fullAt time.Time // since when
+
+	spent   time.Duration // cores times time
+	spentAt time.Time     // until when
+	drained bool
+}
+
+// job is one job of the site's scheduler; it runs one pilot or, on several
+// nodes, several.
+type job struct {
+	id     gat.JobID
+	pilots int // it is to run
+
+	state  gat.State // by the queue's word
+	reason string
+	since  time.Time // in that state, by when we heard of it
+	gone   bool      // the queue has no record of it any more
+	late   bool      // it was told of that its pilot does not call
+
+	up     map[wire.NodeID]pilot
+	joined int // pilots that have called, at most pilots
+
+	cancelled bool // by us
+	failed    bool // it brought no pilot
+}
+
+type pilot struct {
+	cores int
+	since time.Time
+}
+
+// New returns an empty queue.
+func New(l Limits) *Queue {
+	return &Queue{lim: l, jobs: make(map[gat.JobID]*job)}
+}
+
+// pending is how many pilots of a job may still call for the first time.
+func (j *job) pending() int {
+	switch {
+	case j.cancelled, j.failed:
+		return 0
+	case j.state.Final() && j.joined > 0:
+		return 0 // the others of its nodes ended with it
+	}
+	return max(0, j.pilots-j.joined)
+}
+
+// Submitted tells that a submission succeeded, at least in part: jobs with the
+// given identifiers are queued, each to run so many pilots.
+func (q *Queue) Submitted(now time.Time, ids []gat.JobID, each int) {
+	q.account(now)
+	q.submitting = 0
+	if len(ids) == 0 {
+		return
+	}
+	q.refused = 0
+	for _, id := range ids {
+		if j := q.jobs[id]; j != nil {
+			j.pilots = each // its pilot was quicker than the scheduler's answer
+			continue
+		}
+		q.add(now, id, each)
+	}
+}
+
+func (q *Queue) add(now time.Time, id gat.JobID, pilots int) *job {
+	j := &job{id: id, pilots: pilots, state: gat.Queued, since: now, up: make(map[wire.NodeID]pilot)}
+	q.jobs[id] = j
+	q.order = append(q.order, j)
+	return j
+}
+
+// Refused tells that a submission, or a part of one, failed. Final says that it will
+// fail the same way again.
+func (q *Queue) Refused(now time.Time, err error, final bool) {
+	q.submitting = 0
+	if q.refused == 0 {
+		q.refusedAt = now
+	}
+	q.refused++
+	switch {
+	case final:
+		q.close(err)
+	case q.refused >= MaxRefused:
+		q.close(fmt.Errorf("%d submissions were refused: %w", q.refused, err))
+	case now.Sub(q.refusedAt) >= q.lim.Patience:
+		q.close(fmt.Errorf("submissions were refused for %v: %w", q.lim.Patience, err))
+	}
+	q.backOff(now, q.refused)
+}
+
+// backOff has the next submission wait, the longer the more failed in a row.
+func (q *Queue) backOff(now time.Time, times int) {
+	q.pause = firstPause
+	for range min(times-1, 8) {
+		q.pause = min(2*q.pause, mostPause)
+	}
+	q.pauseTo = now.Add(q.pause)
+}
+
+// Told takes the queue's word on a job.
+func (q *Queue) Told(now time.Time, st gat.JobStatus) {
+	j := q.jobs[st.ID]
+	if j == nil || st.State == gat.Unknown {
+		return
+	}
+	q.account(now)
+	if st.State != j.state || (st.State == gat.Running && j.reason != "" && st.Reason == "") {
+		j.since = now // the time that a job was suspended is not the pilot's
+	}
+	j.state, j.reason = st.State, st.Reason
+	j.gone = st.State == gat.Failed && st.Exit < 0
+}
+
+// Up tells that a pilot called that runs in a job; an empty name means that the scheduler does
+// not tell its jobs who they are. Cores is what it offers. The answer says whether the
+// scheduler has run the job again: another pilot has called from it before.
+func (q *Queue) Up(now time.Time, id gat.JobID, node wire.NodeID, cores int) (again bool) {
+	q.account(now)
+	j := q.jobs[id]
+	switch {
+	case j == nil && id == "":
+		j = q.nameless()
+	case j == nil:
+		j = q.add(now, id, 1) // of a submission whose answer was lost
+	}
+	if j == nil {
+		return false
+	}
+	if q.lim.Cores > 0 {
+		cores = q.lim.Cores
+	}
+	again = j.joined >= j.pilots
+	j.up[node] = pilot{cores, now}
+	j.joined = min(j.joined+1, j.pilots)
+	j.failed = false
+	q.failed = 0
+	if q.refused == 0 {
+		q.pauseTo = time.Time{}
+	}
+	return again
+}
+
+// nameless returns the job that a pilot most likely runs in which cannot say so.
+func (q *Queue) nameless() *job {
+	var best *job
+	for _, j := range q.order {
+		if j.pending() > 0 && (best == nil || j.state == gat.Running && best.state != gat.Running) {
+			best = j
+		}
+	}
+	return best
+}
+
+// Down tells that a pilot is gone. One that left because its wall time came is
+// replaced without being counted as lost, unless that came at once.
+func (q *Queue) Down(now time.Time, node wire.NodeID, walltime bool) {
+	q.account(now)
+	for _, j := range q.order {
+		p, ok := j.up[node]
+		if !ok {
+			continue
+		}
+		delete(j.up, node)
+		if j.cancelled || q.drained || walltime && now.Sub(p.since) >= fullLife {
+			return
+		}
+		q.lost++
+		return
+	}
+}
+
+// Fail tells that a job of which Next said that it is late, or has ended, brought no
+// pilot. Its error is shown when the site is given up for it.
+func (q *Queue) Fail(now time.Time, id gat.JobID, err error) {
+	j := q.jobs[id]
+	if j == nil || j.failed || j.cancelled || j.joined > 0 {
+		return
+	}
+	q.account(now)
+	j.failed = true
+	q.failed++
+	q.lost++
+	if q.failed >= MaxFailed && q.live() == 0 {
+		q.close(fmt.Errorf("%d jobs started and brought no pilot: %w", q.failed, err))
+	}
+	q.backOff(now, q.failed)
+}
+
+func (q *Queue) close(err error) {
+	if q.closed == nil {
+		q.closed = err
+	}
+}
+
+// Full tells whether the application has all the workers it wants. While it has, what is
+// still queued is surplus.
+func (q *Queue) Full(now time.Time, full bool) {
+	if full && !q.full {
+		q.fullAt = now
+	}
+	q.full = full
+}
+
+// Err returns why the queue is given up, nil as long as it is not.
+func (q *Queue) Err() error { return q.closed }
+
+// ErrCoreTime is why a queue is given up whose pilots took the core time they may.
+var ErrCoreTime = errors.New("the core hours are used up")
+
+// live is how many pilots are up.
+func (q *Queue) live() (n int) {
+	for _, j := range q.order {
+		n += len(j.up)
+	}
+	return n
+}
+
+// waited is how many pilots may still call.
+func (q *Queue) waited() (n int) {
+	for _, j := range q.order {
+		n += j.pending()
+	}
+	return n
+}
+
+// short is how many pilots are to be submitted.
+func (q *Queue) short() int {
+	if q.closed != nil || q.lost > q.lim.Lost {
+		return 0
+	}
+	return max(0, q.lim.Pilots-q.live()-q.waited()-q.submitting)
+}
+
+// MayGrow reports whether more pilots may still call.
+func (q *Queue) MayGrow() bool {
+	return q.closed == nil && (q.submitting > 0 || q.waited() > 0 || q.short() > 0)
+}
+
+// Counts are numbers of pilots, for people.
+type Counts struct {
+	Queued   int    // wait in the queue
+	Held     int    // of them will not start without somebody's doing
+	Starting int    // run by the queue's word, and have not called
+	Up       int    // have called
+	Reason   string // the scheduler's words about one of those that wait
+}
+
+// Counts returns how many pilots are where.
+func (q *Queue) Counts() (c Counts) {
+	held := ""
+	for _, j := range q.order {
+		c.Up += len(j.up)
+		n := j.pending()
+		if n == 0 {
+			continue
+		}
+		switch j.state {
+		case gat.Held:
+			c.Held += n
+			c.Queued += n
+			if held == "" {
+				held = j.reason
+			}
+		case gat.Queued:
+			c.Queued += n
+		default:
+			c.Starting += n
+		}
+		if c.Reason == "" {
+			c.Reason = j.reason
+		}
+	}
+	if held != "" {
+		c.Reason = held
+	}
+	return c
+}
+
+// Unfinished lists the jobs that may still be in the queue, in the order of
+// their submission.
+func (q *Queue) Unfinished() (ids []gat.JobID) {
+	for _, j := range q.order {
+		if !j.state.Final() || j.gone || len(j.up) > 0 {
+			ids = append(ids, j.id)
+		}
+	}
+	return ids
+}
+
+// Spent returns the cores times time that pilots took until now.
+func (q *Queue) Spent(now time.Time) time.Duration {
+	q.account(now)
+	return q.spent
+}
+
+// rate is how many cores are taken at present.
+func (q *Queue) rate() (cores int) {
+	for _, j := range q.order {
+		for _, p := range j.up {
+			cores += p.cores
+		}
+		if j.state == gat.Running && !j.failed {
+			cores += q.lim.Cores * max(0, j.pilots-j.joined)
+		}
+	}
+	return cores
+}
+
+// account takes the time that has passed into account. It runs on while this machine sleeps.
+func (q *Queue) account(now time.Time) {
+	now = now.Round(0)
+	if passed := now.Sub(q.spentAt); !q.spentAt.IsZero() && passed > 0 {
+		q.spent += passed * time.Duration(q.rate())
+	}
+	q.spentAt = now
+}
+
+// ids lists the jobs for which something holds, in the order of their submission.
+func (q *Queue) ids(which func(*job) bool) (ids []gat.JobID) {
+	for _, j := range q.order {
+		if which(j) {
+			ids = append(ids, j.id)
+		}
+	}
+	return ids
+}
