@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/zorilla-grid/zorilla/overlay/flood"
+	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
 // Capacity is how many workers of a job fit on sites, as far as is known
@@ -19,6 +22,7 @@ type SiteCapacity struct {
 	Site    string
 	Pilots  int
 	Slots   int    // of each pilot; 0 when the site has to be asked
+	Granted bool   // what a pilot has is up to a queueing system
 	Workers int    // that fit at most; meaningless when Known is not set
 	Known   bool   // the site's capacity is declared, not to be asked there
 	Why     string // why fewer workers fit than there are slots, may be empty
@@ -39,7 +43,7 @@ func CapacityOf(job Job, sites []*Site, found map[string]int) Capacity {
 }
 
 func siteCapacity(job Job, s *Site, found int) SiteCapacity {
-	c := SiteCapacity{Site: s.Name, Pilots: s.PilotCount(), Slots: s.Slots}
+	c := SiteCapacity{Site: s.Name, Pilots: s.PilotCount(), Slots: s.Slots, Granted: s.Batch()}
 	if c.Slots == 0 {
 		c.Slots = found
 	}
@@ -56,30 +60,34 @@ func siteCapacity(job Job, s *Site, found int) SiteCapacity {
 		c.Known, c.Why = true, fmt.Sprintf("a worker needs %s of scratch, a pilot has %s", FormatSize(job.Disk), FormatSize(s.Disk))
 	case s.Walltime > 0 && job.Walltime > s.Walltime:
 		c.Known, c.Why = true, fmt.Sprintf("the job may take %v, a pilot leaves after %v", job.Walltime, s.Walltime)
-	case job.GPUs > 0:
-		c.Known, c.Why = true, "no pilot there offers GPUs"
+	case s.GPUs > 0 && job.GPUs > s.GPUs:
+		c.Known, c.Why = true, fmt.Sprintf("a worker needs %d %s, a pilot has %d", job.GPUs, plural(job.GPUs, "GPU"), s.GPUs)
+	case job.GPUs > 0 && s.GPUs == 0 && s.Batch() && !s.Exclusive && len(s.Native) == 0:
+		c.Known, c.Why = true, fmt.Sprintf("no GPUs are asked of the queueing system; write gpus = %d under [site.%s]", job.GPUs, s.Name)
 	}
 	if c.Known || c.Slots == 0 {
 		return c
 	}
+	if job.GPUs > 0 && s.GPUs == 0 {
+		c.Why = "which GPUs a pilot finds is seen there"
+		return c
+	}
 	c.Known = true
-	// A worker takes as many slots of one pilot as it needs.
-	take := 1
-	if s.Cores > 0 && job.Cores > 0 {
-		take = max(take, ceilDiv(job.Cores*c.Slots, s.Cores))
+	// A worker takes as many slots of one pilot as it needs. What is not declared
+	// is taken for enough.
+	offer := wire.Offer{Slots: uint32(c.Slots), Cores: uint32(s.Cores), Memory: s.Memory, Disk: s.Disk, GPUs: uint32(s.GPUs)}
+	needs := wire.Requirements{Memory: job.Memory, Disk: job.Disk, GPUs: uint32(job.GPUs)}
+	if s.Cores > 0 {
+		needs.Cores = uint32(job.Cores)
 	}
-	if s.Memory > 0 && job.Memory > 0 {
-		share := s.Memory / int64(c.Slots)
-		take = max(take, int((job.Memory+share-1)/max(1, share)))
-	}
+	take, _ := flood.PerWorker(&offer, &needs)
+	take = max(1, take)
 	c.Workers = c.Pilots * (c.Slots / take)
 	if take > 1 {
 		c.Why = fmt.Sprintf("a worker takes %d slots", take)
 	}
 	return c
 }
-
-func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 // Workers returns how many workers fit at most on the sites whose capacity is
 // known, and whether that is all of them.
@@ -120,7 +128,10 @@ func (c Capacity) Table() string {
 	fmt.Fprintln(w, "SITE\tPILOTS\tSLOTS EACH\tWORKERS\t")
 	for _, s := range c.Sites {
 		slots, workers := fmt.Sprint(s.Slots), fmt.Sprint(s.Workers)
-		if s.Slots == 0 {
+		switch {
+		case s.Slots == 0 && s.Granted:
+			slots = "as granted"
+		case s.Slots == 0:
 			slots = "asked there"
 		}
 		if !s.Known {

@@ -59,7 +59,7 @@ type Site struct {
 	Constraint string   // features that the nodes must have, as the scheduler writes them
 	Shape      Shape    // how pilots are put into jobs; empty means Array
 	Exclusive  bool     // pilots have their nodes for themselves
-	Native     []string // words for the scheduler's submit command, after ours
+	Native     []string // flags for the scheduler's submit command, after ours; split as sh splits words
 
 	// Shared is a directory that head node and compute nodes share; pilots are started
 	// from there. "none" says that there is none, empty that it is to be found out.

@@ -69,7 +69,7 @@ func (e *FileError) Error() string {
 //	cores = 16                          # what the scheduler is asked for
 //	queue = "short"                     # and account, constraint, exclusive
 //	shape = "array"                     # or "single", "multi"
-//	native = ["--qos=low"]              # words for its submit command
+//	native = ["--qos=low"]              # flags for its submit command
 //	shared = "/home/me/zorilla"         # a directory that all nodes see, or "none"
 //	patience = "10m"                    # given up when held or refused this long
 //	max_core_hours = 500

@@ -175,10 +175,9 @@ func TestParseSitesErrors(t *testing.T) {
 		{"flag as queue", queue + "queue = \"--hold\"\n", `queue: "--hold" begins with "-"; write the name alone, and flags under "native"`},
 		{"two accounts", queue + "account = \"a b\"\n", `account: "a b": want at most 255 characters, none of them white space`},
 		{"line in constraint", queue + "constraint = \"a\\nb\"\n", `constraint: "a\nb": want at most 255 characters, none of them white space`},
-		{"flag and value", queue + "native = [\"-l gpu=1\"]\n", `sites.toml:3: site "a": native: "-l gpu=1" is a flag and its value in one text; write native = ["-l", "gpu=1"]`},
 		{"line in native", queue + "native = [\"a\\nb\"]\n", `native: "a\nb" is empty or holds control characters`},
 		{"native number", queue + "native = [\"-p\",\n4]\n", `sites.toml:4: site "a": native: item 2 is a number, want text in quotes`},
-		{"much native", queue + "native = [" + strings.Repeat("\"--x\",", 65) + "]\n", `native: is more than 64 words or 4 KiB`},
+		{"much native", queue + "native = [" + strings.Repeat("\"--x\",", 65) + "]\n", `native: is more than 64 flags or 4 KiB`},
 		{"relative shared", queue + "shared = \"~/zorilla\"\n", `shared: "~/zorilla": want the absolute path of a directory that head node and compute nodes share, or "none"`},
 		{"no core hours", queue + "max_core_hours = 0\n", `max_core_hours: 0 is out of range; want more than 0`},
 		{"odd core hours", queue + "max_core_hours = nan\n", `max_core_hours: NaN is out of range`},
@@ -261,7 +260,7 @@ queue = "short,long"
 constraint = "intel&gpu"
 shape = "multi"
 exclusive = true
-native = ["-l", "a=b c", "--comment=two words"]
+native = ["-l a=b", "--comment='two words'"]
 shared = "/home/me/"
 patience = "20m"
 max_core_hours = 12.5
@@ -288,7 +287,7 @@ url = "ssh://me@d"
 		List: []*launcher.Site{{
 			Name: "big", URLs: []*url.URL{u("slurm+ssh://me@a"), u("slurm+ssh://me@b")}, Pilots: 40, GPUs: 2, Account: "physics",
 			Queue: "short,long", Constraint: "intel&gpu", Shape: launcher.ShapeMulti, Exclusive: true,
-			Native: []string{"-l", "a=b c", "--comment=two words"}, Shared: "/home/me", Patience: 20 * time.Minute, MaxCoreHours: 12.5,
+			Native: []string{"-l a=b", "--comment='two words'"}, Shared: "/home/me", Patience: 20 * time.Minute, MaxCoreHours: 12.5,
 			File: "sites.toml", Line: 20,
 		}, {
 			Name: "own", URLs: []*url.URL{u("lsf+ssh://me@c")}, GPUs: 2, Account: "physics", Native: []string{"--qos=low"},
