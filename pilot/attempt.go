@@ -35,6 +35,7 @@ type attempt struct {
 	process *worker.Process
 	killed  bool
 
+	gpus    []int // its devices, by number
 	sandbox *worker.Sandbox
 	outputs *staging.Set
 	over    chan struct{} // closed when run has returned
@@ -56,7 +57,13 @@ func newAttempt(ctx context.Context, c *crew, s core.Start) *attempt {
 func (t *attempt) run() {
 	defer close(t.over)
 	defer t.cancelStart()
-	result, err := t.live()
+	gpus, err := t.crew.rack.take(int(t.start.Program.GPUs))
+	var result wire.Result
+	if err == nil {
+		t.gpus = gpus
+		result, err = t.live()
+		t.crew.rack.put(gpus) // before the slots are free
+	}
 	if err != nil {
 		reason := wire.ExitStartFailed
 		if t.wasKilled() {
@@ -138,7 +145,7 @@ func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 		Slot:      slot,
 		ID:        id,
 		Argv:      launch.Argv,
-		Env:       append(env, launch.Env...),
+		Env:       t.crew.rack.environ(append(env, launch.Env...), t.gpus),
 		Stdin:     stdin,
 		KillGrace: p.KillGrace,
 	})

@@ -26,6 +26,7 @@ type crew struct {
 	dir    string
 	memory int64 // bytes a slot may use
 	yard   *worker.Yard
+	rack   *rack
 	files  shelf
 	finder *runtimes.Finder
 
@@ -34,7 +35,7 @@ type crew struct {
 }
 
 // newCrew makes the directories of a pilot's workers in the session's.
-func newCrew(a *Agent, dir *sessionDir, guard []string, offer wire.Offer, log *slog.Logger) (*crew, error) {
+func newCrew(a *Agent, dir *sessionDir, guard []string, offer wire.Offer, gpus []worker.GPU, log *slog.Logger) (*crew, error) {
 	yard, err := worker.Open(worker.Config{
 		Root:   dir.own("workers"),
 		Guard:  guard,
@@ -58,6 +59,7 @@ func newCrew(a *Agent, dir *sessionDir, guard []string, offer wire.Offer, log *s
 		dir:      dir.path,
 		memory:   offer.Memory / int64(max(offer.Slots, 1)),
 		yard:     yard,
+		rack:     newRack(gpus),
 		files:    shelf{store: store, library: &a.library, open: open, log: log},
 		finder:   new(runtimes.Finder),
 		attempts: make(map[wire.Key]*attempt),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -66,16 +65,20 @@ func agentMain(self, session, bootFile string) error {
 	if boot.Session != wire.SessionID(session) {
 		return fmt.Errorf("the boot record is for session %s, not %s", boot.Session, session)
 	}
-	if !filepath.IsAbs(self) {
-		if self, err = os.Executable(); err != nil {
+	guard, err := ourselves(self)
+	if err != nil {
+		return err
+	}
+	if bootFile != "-" && !boot.Keep {
+		if err := leaveNothing(bootFile); err != nil {
 			return err
 		}
 	}
-	return reside(context.Background(), boot, self)
+	return reside(context.Background(), boot, guard)
 }
 
 // readBootFrom reads the boot record from standard input ("-") or a file, which must
-// be ours alone and is removed.
+// be ours alone and is removed unless others are to read it, too.
 func readBootFrom(name string) (*Boot, error) {
 	if name == "-" {
 		return readBootSoon(os.Stdin)
@@ -93,6 +96,9 @@ func readBootFrom(name string) (*Boot, error) {
 		return nil, fmt.Errorf("boot file %s is not a file of ours alone (mode %04o)", name, info.Mode().Perm())
 	}
 	boot, err := ReadBoot(f)
+	if err == nil && boot.Keep {
+		return boot, nil
+	}
 	if rerr := os.Remove(name); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
 		return nil, fmt.Errorf("boot file: %w", rerr)
 	}

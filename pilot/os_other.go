@@ -30,3 +30,5 @@ func isRefused(err error) bool {
 }
 
 func renice(int) error { return errors.New("priorities are not supported on this system") }
+
+func warnings() []os.Signal { return nil }

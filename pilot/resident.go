@@ -23,6 +23,7 @@ import (
 const (
 	drainGrace     = 5 * time.Second  // from a wish to end to the end of the workers
 	walltimeMargin = 30 * time.Second // an agent begins to leave this long before its wall time is over
+	walltime       = "walltime"       // and says so
 	steady         = 10 * time.Second // a connection to a hub that held this long was a good one
 
 	callPatience   = 10 * time.Second       // for a call to a hub to be taken
@@ -36,7 +37,9 @@ const (
 // lease ends.
 type resident struct {
 	boot  *Boot
-	self  string // this program's path
+	self  string // a path of this program
+	given granted
+	gpus  []worker.GPU
 	log   *slog.Logger
 	file  *logFile
 	dir   *sessionDir
@@ -61,11 +64,31 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 	if boot.Nice != 0 {
 		renice(boot.Nice) // being nice is a courtesy, not a condition
 	}
+	given := grantedBy(os.Getenv)
+	found := boot.Base == ""
+	if found {
+		places := []string{boot.Scratch}
+		if boot.Scratch == "" {
+			places = scratchPlaces(os.Getenv)
+		}
+		here := *boot
+		if here.Base, err = findBase(ctx, places); err != nil {
+			return err
+		}
+		boot = &here
+	}
 	dir, err := enterSession(boot.Base, boot.Session)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.leave()) }()
+	if found {
+		// Who looks for us finds our socket where we are.
+		if err := os.Chdir(dir.path); err != nil {
+			return err
+		}
+		defer os.Chdir("/")
+	}
 	mark, err := dir.sign()
 	if err != nil {
 		return err
@@ -76,8 +99,8 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer file.Close()
-	r := &resident{boot: boot, self: self, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
-	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid())
+	r := &resident{boot: boot, self: self, given: given, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
+	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid(), "base", boot.Base, "job", given.job)
 	sweeping, stop := context.WithCancel(ctx)
 	var swept sync.WaitGroup
 	swept.Go(func() { r.sweep(sweeping) })
@@ -144,18 +167,22 @@ func (r *resident) live(ctx context.Context) error {
 		} else {
 			r.abandon(reason + " again")
 		}
+	}, func(name string) {
+		r.log.Info("warned of the end", "signal", name)
+		stopJoin(errors.New("the wall time ended"))
+		r.drain(walltime)
 	})
 	defer stop()
 	late := time.AfterFunc(time.Duration(r.boot.Lease), func() { stopJoin(errors.New("the lease ended")) })
 	defer late.Stop()
-	if d := time.Duration(r.boot.Walltime); d > 0 {
+	if d := r.given.limit(r.boot); d > 0 {
 		drain, abandon := lastOrders(d - time.Since(r.began))
 		leave := time.AfterFunc(drain, func() {
 			stopJoin(errors.New("the wall time ended"))
-			r.drain("walltime")
+			r.drain(walltime)
 		})
 		defer leave.Stop()
-		flee := time.AfterFunc(abandon, func() { r.abandon("walltime") })
+		flee := time.AfterFunc(abandon, func() { r.abandon(walltime) })
 		defer flee.Stop()
 	}
 	identity, signer, err := r.join(admission, request, called)
@@ -168,7 +195,7 @@ func (r *resident) live(ctx context.Context) error {
 		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list, identity.Now()) }
 	} else {
 		guard := []string{r.self, "guard"}
-		if r.agent.crew, err = newCrew(r.agent, r.dir, guard, node.Offer, r.log); err != nil {
+		if r.agent.crew, err = newCrew(r.agent, r.dir, guard, node.Offer, r.gpus, r.log); err != nil {
 			return err
 		}
 		defer r.agent.crew.close()
@@ -384,32 +411,14 @@ func (r *resident) config(id *transport.Identity) core.Config {
 		if err != nil {
 			r.log.Warn("capacity not known", "error", err)
 		}
-		cfg.Offer = offer(b, capacity)
+		r.gpus = r.given.devices("/", os.LookupEnv, b.GPUs)
+		cfg.Offer = r.given.offer(b, capacity, len(r.gpus))
+		cfg.Job, cfg.Part = r.given.job, r.given.part
+		if limit := r.given.limit(b); limit > 0 {
+			cfg.Until = bootTime() + limit - time.Since(r.began)
+		}
 	}
 	return cfg
-}
-
-// offer fits what the boot record wants offered to what the host has.
-func offer(b *Boot, c worker.Capacity) wire.Offer {
-	o := wire.Offer{
-		Slots:  uint32(b.Slots),
-		Cores:  uint32(b.Cores),
-		Memory: b.Memory,
-		Disk:   b.Disk,
-	}
-	if o.Cores == 0 {
-		o.Cores = uint32(max(c.Cores, 1))
-	}
-	if o.Slots == 0 {
-		o.Slots = o.Cores
-	}
-	if o.Memory == 0 {
-		o.Memory = c.Memory / 10 * 9
-	}
-	if o.Disk == 0 {
-		o.Disk = c.Disk
-	}
-	return o
 }
 
 // request is what the boot record has to show to be admitted.

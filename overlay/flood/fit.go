@@ -1,7 +1,9 @@
 package flood
 
 import (
+	"math/bits"
 	"slices"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
@@ -39,6 +41,24 @@ func PerWorker(o *wire.Offer, needs *wire.Requirements) (int, bool) {
 // ceil returns need/(have/n) rounded up, without overflow: need <= have <= 2^50, n <= 2^12.
 func ceil(need, have, n int64) int64 { return (need*n + have - 1) / have }
 
+// Lasts reports whether slots that are there for the time left are there for as
+// long as a worker needs them; times of 0 are not known.
+func Lasts(needs *wire.Requirements, left time.Duration) bool {
+	return needs.Walltime == 0 || left == 0 || left >= needs.Walltime
+}
+
+// About returns what is told in a table of the time for which slots are there,
+// rounded down to one of two in an octave, so that a table does not change all
+// the time.
+func About(left time.Duration) time.Duration {
+	if left == 0 {
+		return 0
+	}
+	s := int64(max(left, time.Second) / time.Second)
+	shift := max(bits.Len64(uint64(s))-2, 0)
+	return time.Duration(s>>shift<<shift) * time.Second
+}
+
 // Runs reports whether a platform is one of those that are wanted.
 func Runs(needs *wire.Requirements, platform string) bool {
 	return len(needs.Platforms) == 0 || slices.Contains(needs.Platforms, platform)
@@ -51,7 +71,7 @@ func Fit(t *wire.Table, needs *wire.Requirements) int {
 	for i := range t.Classes {
 		c := &t.Classes[i]
 		per, ok := PerWorker(&c.Offer, needs)
-		if !ok || !Runs(needs, c.Platform) {
+		if !ok || !Runs(needs, c.Platform) || !Lasts(needs, c.Left) {
 			continue
 		}
 		if per == 1 {

@@ -31,6 +31,8 @@ const (
 	MaxBytes   = int64(1) << 50 // memory or disk of one node, in bytes
 	MaxName    = 255            // bytes in the name of a host, a site or a platform
 	MaxReason  = 1024           // bytes in a reason meant for people
+	MaxWhy     = 128            // bytes in one of many reasons
+	MaxPart    = 1 << 20        // hosts of one job of a scheduler
 	MaxTime    = 400 * 24 * time.Hour
 )
 
@@ -70,7 +72,8 @@ type Peer struct {
 	RTT  uint32 `cbor:"8,keyasint,omitempty"` // microseconds; 0 is unknown
 	// Job is the scheduler's name of the job that the node runs in, if any. A
 	// job that a scheduler runs again has a new node under the same name.
-	Job string `cbor:"9,keyasint,omitempty"`
+	Job  string `cbor:"9,keyasint,omitempty"`
+	Part uint32 `cbor:"10,keyasint,omitempty"` // which of the job's hosts the node is on, of a job that has several
 }
 
 // Validate reports the first field that is out of its limits.
@@ -80,6 +83,9 @@ func (p *Peer) Validate() error {
 	}
 	if p.Role < RolePilot || p.Role > RoleLauncher {
 		return invalidf("role %d", p.Role)
+	}
+	if p.Part > MaxPart {
+		return invalidf("part %d of a job", p.Part)
 	}
 	return firstError(
 		checkText("site", p.Site, MaxName),
@@ -98,7 +104,8 @@ type Hello struct {
 	// Hubs are those that relay to the sender, best first, as far as it knows:
 	// the first one speaks for it. Said again when they change.
 	Hubs []NodeID `cbor:"5,keyasint,omitempty"`
-	Job  string   `cbor:"6,keyasint,omitempty"` // as in [Peer]
+	Job  string   `cbor:"6,keyasint,omitempty"` // as in [Peer], and so is Part
+	Part uint32   `cbor:"7,keyasint,omitempty"`
 }
 
 // Kind implements [Message].
@@ -106,6 +113,9 @@ func (*Hello) Kind() Kind { return KindHello }
 
 // Validate implements [Message].
 func (m *Hello) Validate() error {
+	if m.Part > MaxPart {
+		return invalidf("part %d of a job", m.Part)
+	}
 	return firstError(
 		checkText("platform", m.Platform, MaxName),
 		checkText("name", m.Name, MaxName),
@@ -153,13 +163,19 @@ func (m *Welcome) Validate() error {
 type PeersChanged struct {
 	Up   []Peer   `cbor:"1,keyasint,omitempty"`
 	Down []NodeID `cbor:"2,keyasint,omitempty"`
+	Why  []string `cbor:"3,keyasint,omitempty"` // for each of Down, or none at all, for people; an empty one is not known
 }
 
 // Kind implements [Message].
 func (*PeersChanged) Kind() Kind { return KindPeersChanged }
 
 // Validate implements [Message].
-func (m *PeersChanged) Validate() error { return checkPeers(m.Up, m.Down) }
+func (m *PeersChanged) Validate() error {
+	if len(m.Why) > 0 && len(m.Why) != len(m.Down) {
+		return invalidf("%d peers down for %d reasons", len(m.Down), len(m.Why))
+	}
+	return firstError(checkPeers(m.Up, m.Down), checkList("reasons", m.Why, MaxPeers, MaxWhy))
+}
 
 // Ping is a sign of life, asked to be answered with [Pong]. It carries the
 // lease: Quiet is how long ago the sender itself had a sign of life from those

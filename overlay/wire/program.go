@@ -20,6 +20,7 @@ type Program struct {
 	Outputs   []string      `cbor:"9,keyasint,omitempty"`  // globs of files to bring home from each worker
 	Memory    int64         `cbor:"10,keyasint,omitempty"` // bytes a worker may use; 0 means its slots' share
 	KillGrace time.Duration `cbor:"11,keyasint,omitempty"` // from the polite signal to the other one
+	GPUs      uint32        `cbor:"12,keyasint,omitempty"` // that a worker is given, for itself
 }
 
 // Validate reports the first field that is out of its limits.
@@ -46,6 +47,9 @@ func (p *Program) Validate() error {
 	}
 	if len(p.Holders) > MaxHolders {
 		return invalidf("%d holders", len(p.Holders))
+	}
+	if p.GPUs > MaxCores {
+		return invalidf("%d GPUs", p.GPUs)
 	}
 	if p.Java > 1000 || p.Memory < 0 || p.Memory > MaxBytes {
 		return invalidf("Java %d, %d bytes of memory", p.Java, p.Memory)

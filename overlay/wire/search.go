@@ -21,8 +21,9 @@ const (
 // Free tells a hub how many slots of a pilot nobody has. It is sent to one hub
 // only, so that they are counted once, when the number has changed.
 type Free struct {
-	Seq   uint64 `cbor:"1,keyasint"` // grows
-	Slots uint32 `cbor:"2,keyasint,omitempty"`
+	Seq   uint64        `cbor:"1,keyasint"` // grows
+	Slots uint32        `cbor:"2,keyasint,omitempty"`
+	Left  time.Duration `cbor:"3,keyasint,omitempty"` // until the pilot leaves; 0 is not known
 }
 
 // Kind implements [Message].
@@ -33,7 +34,7 @@ func (m *Free) Validate() error {
 	if m.Slots > MaxSlots {
 		return invalidf("%d free slots", m.Slots)
 	}
-	return nil
+	return checkTime("time left", m.Left)
 }
 
 // Table is what a hub says of the free slots of its pilots. It does not change
@@ -54,6 +55,9 @@ type Class struct {
 	Platform string `cbor:"2,keyasint,omitempty"`
 	Pilots   uint32 `cbor:"3,keyasint"`
 	Slots    uint32 `cbor:"4,keyasint"` // free, of all together
+	// Left is how long each of them is there at least, about; 0 is for as long
+	// as is known.
+	Left time.Duration `cbor:"5,keyasint,omitempty"`
 }
 
 // Row is a table on its way, with the time since its hub wrote it.
@@ -72,7 +76,7 @@ func (t *Table) Validate() error {
 		if c.Pilots == 0 || c.Pilots > t.Pilots || c.Slots < c.Pilots || uint64(c.Slots) > uint64(c.Pilots)*uint64(c.Offer.Slots) {
 			return invalidf("class of %d pilots with %d free slots", c.Pilots, c.Slots)
 		}
-		if err := firstError(c.Offer.Validate(), checkText("platform", c.Platform, MaxName)); err != nil {
+		if err := firstError(c.Offer.Validate(), checkText("platform", c.Platform, MaxName), checkTime("time left", c.Left)); err != nil {
 			return err
 		}
 	}

@@ -38,12 +38,12 @@ var (
 	jobID  = wire.JobID{0xaa, 0xbb, 15: 0xcc}
 	digest = wire.Digest{1, 2, 3, 31: 0xff}
 	peer   = wire.Peer{ID: id(7), Role: wire.RolePilot, Site: "das5", Name: "node001",
-		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64", Path: wire.PathSSH, RTT: 1500, Job: "4711_3"}
+		Offer: wire.Offer{Slots: 16, Cores: 32, Memory: 64 << 30, Disk: 1 << 40, GPUs: 2}, Platform: "linux/amd64", Path: wire.PathSSH, RTT: 1500, Job: "4711_3", Part: 5}
 	advert = wire.Advert{Job: jobID, Epoch: 1, Seq: 3, Primary: id(1), Order: 9, Open: 40,
 		Needs: wire.Requirements{Cores: 2, Memory: 4 << 30, Disk: 1 << 30, GPUs: 1, Platforms: []string{"linux/amd64", "linux/arm64"}, Runtime: "jvm", Walltime: 2 * time.Hour},
 		Lease: 10 * time.Minute, Hubs: []wire.NodeID{id(2)}, To: []wire.Ask{{Node: id(4), Workers: 12}, {Node: id(5)}}, Hops: 3}
 	program = wire.Program{Argv: []string{"app.jar", "-x", "é"}, Env: []string{"A=b", "C="}, Runtime: "jvm", Java: 17, JVM: []string{"-Xss1m"},
-		Root: digest, Holders: []wire.NodeID{id(2), id(1)}, Stdin: "in/data", Outputs: []string{"*.csv"}, Memory: 1 << 30, KillGrace: 5 * time.Second}
+		Root: digest, Holders: []wire.NodeID{id(2), id(1)}, Stdin: "in/data", Outputs: []string{"*.csv"}, Memory: 1 << 30, KillGrace: 5 * time.Second, GPUs: 2}
 	exited = wire.Result{Exit: wire.Exit{Reason: wire.ExitProgram, Code: 3, Text: "exit status 3"}, Root: digest, Stdout: 10, Stderr: 1 << 40, Warnings: []string{"*.csv matches nothing"}}
 )
 
@@ -56,7 +56,7 @@ var (
 )
 
 var table = wire.Table{Hub: id(4), Site: "das5", Seq: 9, Pilots: 40, Coordinate: &coordinate,
-	Classes: []wire.Class{{Offer: peer.Offer, Platform: "linux/amd64", Pilots: 3, Slots: 20}}}
+	Classes: []wire.Class{{Offer: peer.Offer, Platform: "linux/amd64", Pilots: 3, Slots: 20, Left: 3 * time.Hour}}}
 
 // flooded is the advert as everybody gets it.
 var flooded = func() wire.Advert {
@@ -67,9 +67,9 @@ var flooded = func() wire.Advert {
 
 // samples holds every message with every field set.
 var samples = []wire.Message{
-	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001", Hubs: []wire.NodeID{id(2), id(3)}, Job: "4711_3"},
+	&wire.Hello{Version: 1, Offer: peer.Offer, Platform: "linux/amd64", Name: "node001", Hubs: []wire.NodeID{id(2), id(3)}, Job: "4711_3", Part: 5},
 	&wire.Welcome{Peers: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Adverts: []*wire.Advert{&flooded}, Quiet: time.Second, Place: &coordinate},
-	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}},
+	&wire.PeersChanged{Up: []wire.Peer{peer}, Down: []wire.NodeID{id(9)}, Why: []string{"walltime"}},
 	&wire.Ping{Seq: 5, Quiet: 2 * time.Second},
 	&wire.Pong{Seq: 5},
 	&wire.Leave{Reason: "wall time"},
@@ -115,7 +115,7 @@ var samples = []wire.Message{
 	&wire.Probe{Seq: 1 << 60, At: place, Coordinate: coordinate, Hints: []wire.Hint{hint}},
 	&wire.ProbeReply{Seq: 1 << 60, Again: 3, At: place, Coordinate: coordinate, Hints: []wire.Hint{hint}},
 	&wire.Placed{Seq: 3, At: place, Coordinate: coordinate},
-	&wire.Free{Seq: 4, Slots: 7},
+	&wire.Free{Seq: 4, Slots: 7, Left: time.Hour},
 	&wire.Tables{Rows: []wire.Row{{Table: &table, Age: time.Second}}},
 	&wire.Find{Seq: 6, Needs: advert.Needs, Workers: 64},
 	&wire.Found{Seq: 6, Rows: []wire.Row{{Table: &table, Age: time.Second}, {Table: &wire.Table{Hub: id(5), Seq: 1}}}, More: true},
@@ -267,10 +267,10 @@ func TestLargest(t *testing.T) {
 	asking := *ad
 	asking.Hubs, asking.To, asking.Hops = repeat(id(2), 1), repeat(wire.Ask{Node: id(255), Workers: wire.MaxRanks}, wire.MaxAsks), wire.MaxHops
 	rows := repeat(wire.Row{Age: wire.MaxTime, Table: &wire.Table{Hub: id(255), Site: long, Seq: 1 << 63, Pilots: wire.MaxCounted, Coordinate: &coordinate,
-		Classes: repeat(wire.Class{Offer: p.Offer, Platform: long, Pilots: wire.MaxCounted, Slots: wire.MaxCounted * wire.MaxSlots}, wire.MaxClasses)}}, wire.MaxRows)
+		Classes: repeat(wire.Class{Offer: p.Offer, Platform: long, Pilots: wire.MaxCounted, Slots: wire.MaxCounted * wire.MaxSlots, Left: wire.MaxTime}, wire.MaxClasses)}}, wire.MaxRows)
 	for _, m := range []wire.Message{
 		&wire.Welcome{Peers: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers), Adverts: repeat(ad, wire.MaxAdverts), Quiet: wire.MaxTime},
-		&wire.PeersChanged{Up: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers)},
+		&wire.PeersChanged{Up: repeat(p, wire.MaxPeers), Down: repeat(id(255), wire.MaxPeers), Why: repeat(strings.Repeat("w", wire.MaxWhy), wire.MaxPeers)},
 		&wire.Tokens{Tokens: repeat(wire.Token{Name: strings.Repeat("t", 64), Secret: make([]byte, 64), Role: wire.RoleHub, Joins: 1 << 31, TTL: wire.MaxTime}, wire.MaxTokens)},
 		&wire.Grant{Job: jobID, Epoch: 1 << 31, Seq: 1 << 63, Lease: wire.MaxTime, Size: wire.MaxRanks, Workers: attempts, Program: wire.Program{
 			Argv: args, Env: repeat("A=", wire.MaxArgs), JVM: repeat("", wire.MaxArgs), Outputs: repeat("", wire.MaxOutputs), Holders: repeat(id(255), wire.MaxHolders),
@@ -388,6 +388,13 @@ func TestRefused(t *testing.T) {
 		"listening in two places":   &wire.Listen{Host: "10.141.0.1", Toward: "node001"},
 		"long name of a job":        &wire.Hello{Job: strings.Repeat("j", wire.MaxName+1)},
 		"job that is not UTF-8":     &wire.PeersChanged{Up: []wire.Peer{{ID: id(1), Role: wire.RolePilot, Job: "\xff"}}},
+		"part of a job too high":    &wire.Hello{Part: wire.MaxPart + 1},
+		"peer's part too high":      &wire.PeersChanged{Up: []wire.Peer{{ID: id(1), Role: wire.RolePilot, Part: wire.MaxPart + 1}}},
+		"negative time left":        &wire.Free{Left: -1},
+		"too few reasons":           &wire.PeersChanged{Down: []wire.NodeID{id(1), id(2)}, Why: []string{"x"}},
+		"long reason of many":       &wire.PeersChanged{Down: []wire.NodeID{id(1)}, Why: []string{strings.Repeat("x", wire.MaxWhy+1)}},
+		"class that was":            &wire.Found{Rows: []wire.Row{{Table: &wire.Table{Hub: id(1), Seq: 1, Pilots: 1, Classes: []wire.Class{{Offer: wire.Offer{Slots: 1}, Pilots: 1, Slots: 1, Left: -1}}}}}},
+		"too many GPUs":             grant(func(g *wire.Grant) { g.Program.GPUs = wire.MaxCores + 1 }),
 		"negative wall time":        &wire.Advert{Primary: id(1), Needs: wire.Requirements{Walltime: -1}},
 		"output of input":           &wire.Output{},
 		"want of nothing":           &wire.Want{},

@@ -46,6 +46,10 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	if n.receiveWork(now, from, m) {
 		return
 	}
+	if n.ousted.has(from) {
+		n.send(from, &wire.Retire{Reason: oustedReason})
+		return
+	}
 	switch m := m.(type) {
 	case *wire.Advert:
 		n.advert(now, from, m)

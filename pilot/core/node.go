@@ -26,6 +26,13 @@ type Config struct {
 	Name     string     // the host's, for people
 	Offer    wire.Offer // without slots no workers
 	Platform string     // such as "linux/amd64"
+	Job      string     // the scheduler's job that the node runs in, and Part as in [wire.Peer]
+	Part     uint32
+
+	// Until is when the node is to have left, on the clock of its methods; 0 is
+	// never. It claims for no job whose workers may need longer. To leave in
+	// time is the shell's part, by [Node.Drain].
+	Until time.Duration
 
 	// Lease is how long a pilot or hub lives without a sign of life from those
 	// it works for: a launcher, directly or through hubs, or the primary of a

@@ -24,12 +24,13 @@ const (
 
 // overlay is what a node knows of others.
 type overlay struct {
-	links map[wire.NodeID]*link
-	order []*link               // the links, by identity
-	peers map[wire.NodeID]*peer // hubs and launchers only
-	downs recent                // nodes that are gone
-	news  []news
-	board flood.Board
+	links  map[wire.NodeID]*link
+	order  []*link               // the links, by identity
+	peers  map[wire.NodeID]*peer // hubs and launchers only
+	downs  recent                // nodes that are gone
+	ousted recent                // those of them whose jobs run again
+	news   []news
+	board  flood.Board
 
 	life     time.Duration // the latest sign of life from those we work for
 	pings    uint64
@@ -63,6 +64,7 @@ type peer struct {
 type news struct {
 	peer   wire.Peer
 	down   bool
+	why    string
 	spread bool // to other hubs
 	from   wire.NodeID
 }
@@ -89,7 +91,7 @@ func (n *Node) quiet(now time.Duration) time.Duration {
 }
 
 func (n *Node) hello() *wire.Hello {
-	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name, Hubs: n.at.Hubs}
+	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name, Hubs: n.at.Hubs, Job: n.cfg.Job, Part: n.cfg.Part}
 }
 
 // LinkUp tells that there is a link to a peer over a carrier of its own, opened
@@ -174,14 +176,17 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		if m.Version != wire.ProtocolVersion {
 			return true
 		}
-		l.peer.Offer, l.peer.Platform, l.peer.Name = m.Offer, m.Platform, m.Name
+		l.peer.Offer, l.peer.Platform, l.peer.Name, l.peer.Job, l.peer.Part = m.Offer, m.Platform, m.Name, m.Job, m.Part
+		if n.replaced(l) {
+			return true
+		}
 		home := n.home(l)
 		if !slices.Equal(l.hubs, m.Hubs) {
 			l.hubs = m.Hubs
 			n.found(wire.Address{ID: id, Hubs: m.Hubs})
 		}
 		n.watchPilot(now, l)
-		n.seen(l)
+		n.seen(now, l)
 		if n.home(l) && !home {
 			n.tell(news{peer: l.peer, from: id})
 		}
@@ -191,14 +196,14 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.startPlace(now, m.Place)
 		n.alive(now, l, m.Quiet)
 		if above {
-			n.changes(now, id, m.Peers, m.Down)
+			n.changes(now, id, m.Peers, m.Down, nil)
 		}
 		for _, ad := range m.Adverts {
 			n.post(now, id, ad)
 		}
 	case *wire.PeersChanged:
 		if above {
-			n.changes(now, id, m.Up, m.Down)
+			n.changes(now, id, m.Up, m.Down, m.Why)
 		}
 	case *wire.Ping:
 		n.alive(now, l, m.Quiet)

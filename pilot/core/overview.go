@@ -49,7 +49,7 @@ func (n *Node) noteWay(from wire.NodeID, p wire.Peer) {
 // launcher all of it, where links of pilots are those to their hubs.
 func (n *Node) Overview() Overview {
 	o := overviewer{n: n, seen: make(map[wire.NodeID]bool), at: make(map[[2]wire.NodeID]int)}
-	o.node(wire.Peer{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Name: n.cfg.Name, Offer: n.cfg.Offer, Platform: n.cfg.Platform}, n.at.Hubs, false)
+	o.node(wire.Peer{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Name: n.cfg.Name, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Job: n.cfg.Job, Part: n.cfg.Part}, n.at.Hubs, false)
 	for _, l := range n.order {
 		path := l.peer.Path
 		if l.routed {

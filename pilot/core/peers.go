@@ -35,14 +35,14 @@ func (n *Node) suspect(now time.Duration, l *link) {
 
 // seen notes a peer with a link to this node. Of one that others serve they
 // tell, to whom it matters.
-func (n *Node) seen(l *link) {
+func (n *Node) seen(now time.Duration, l *link) {
 	switch {
 	case !l.routed:
-		n.up(l.peer, wire.NodeID{}, l.peer.ID)
+		n.up(now, l.peer, wire.NodeID{}, l.peer.ID)
 	case n.cfg.Role == wire.RoleLauncher && len(l.hubs) > 0:
-		n.up(l.peer, l.hubs[0], l.peer.ID)
+		n.up(now, l.peer, l.hubs[0], l.peer.ID)
 	case n.cfg.Role == wire.RoleLauncher || l.peer.Role != wire.RolePilot:
-		n.up(l.peer, wire.NodeID{}, l.peer.ID)
+		n.up(now, l.peer, wire.NodeID{}, l.peer.ID)
 	}
 }
 
@@ -98,7 +98,7 @@ func (n *Node) describe(id wire.NodeID) wire.Peer {
 
 // up notes a peer that can be reached, over a link of its own (via zero) or
 // through a hub.
-func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
+func (n *Node) up(now time.Duration, p wire.Peer, via, from wire.NodeID) {
 	if n.peers == nil || p.ID == n.cfg.ID {
 		return
 	}
@@ -107,6 +107,7 @@ func (n *Node) up(p wire.Peer, via, from wire.NodeID) {
 		if len(n.peers) >= MaxKnown {
 			return
 		}
+		n.oust(now, p)
 		n.peers[p.ID] = &peer{Peer: p, via: via}
 		n.downs.drop(p.ID)
 		n.tell(news{peer: p, from: from})
@@ -141,7 +142,7 @@ func (n *Node) down(now time.Duration, ids []wire.NodeID, from wire.NodeID, reas
 			event.Peers = append(event.Peers, known.Peer)
 		}
 		if fresh := n.downs.add(id); known != nil || fresh {
-			n.tell(news{peer: wire.Peer{ID: id}, down: true, from: from, spread: spread})
+			n.tell(news{peer: wire.Peer{ID: id}, down: true, why: reason, from: from, spread: spread})
 		}
 	}
 	if len(event.Peers) > 0 {
@@ -179,7 +180,7 @@ func (n *Node) flushNews() {
 			switch {
 			case x.from == l.peer.ID || x.peer.ID == l.peer.ID:
 			case x.down && (x.spread || l.peer.Role == wire.RolePilot):
-				m.Down = append(m.Down, x.peer.ID)
+				m.Down, m.Why = append(m.Down, x.peer.ID), append(m.Why, clipTo(x.why, wire.MaxWhy))
 			case up && !x.down && n.mine(x.peer.ID):
 				m.Up = append(m.Up, n.withRTT(x.peer))
 			}
@@ -214,27 +215,42 @@ func (n *Node) mine(id wire.NodeID) bool {
 
 // changes takes what a hub or launcher tells of others. Only launchers know
 // them all.
-func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID) {
+func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID, why []string) {
 	for _, p := range up {
+		if n.ousted.has(p.ID) {
+			continue
+		}
 		if n.cfg.Role == wire.RoleLauncher && p.Role != wire.RolePilot {
 			n.noteWay(from, p)
 		}
 		if l := n.links[p.ID]; n.cfg.Role == wire.RoleLauncher && (l == nil || l.peer.Role == wire.RolePilot) {
-			n.up(p, from, from)
+			n.up(now, p, from, from)
 			if p.Role == wire.RolePilot {
 				n.detector.Join(now, detect.Member{ID: p.ID, Role: p.Role, Site: p.Site, Home: from})
 			}
 			n.found(wire.Address{ID: p.ID, Hubs: []wire.NodeID{from}})
 		}
 	}
-	var gone []wire.NodeID
-	for _, id := range down {
-		if l := n.links[id]; l == nil || l.peer.Role == wire.RolePilot && !n.watched(l) {
-			gone = append(gone, id)
+	// Those that are gone for the same reason are one change.
+	var reasons []string
+	gone := make(map[string][]wire.NodeID)
+	for i, id := range down {
+		if l := n.links[id]; l != nil && (l.peer.Role != wire.RolePilot || n.watched(l)) {
+			continue
 		}
+		reason := "its hub says that it is gone"
+		if i < len(why) && why[i] != "" {
+			reason = why[i]
+		}
+		if gone[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		gone[reason] = append(gone[reason], id)
 	}
-	n.detector.Leave(now, gone...)
-	n.down(now, gone, from, "its hub says that it is gone", true)
+	for _, reason := range reasons {
+		n.detector.Leave(now, gone[reason]...)
+		n.down(now, gone[reason], from, reason, true)
+	}
 }
 
 // reached returns the peers that a launcher reaches through this hub.

@@ -35,6 +35,11 @@ func (r *recent) add(id wire.NodeID) bool {
 	return true
 }
 
+func (r *recent) has(id wire.NodeID) bool {
+	_, ok := r.set[id]
+	return ok
+}
+
 func (r *recent) drop(id wire.NodeID) { delete(r.set, id) }
 
 // latest returns up to k of them, the latest last.

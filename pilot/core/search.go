@@ -280,7 +280,7 @@ func (n *Node) claimAsked(now time.Duration, ad *wire.Advert, workers int) {
 	if s.claim != 0 || now < s.shunTo {
 		return
 	}
-	if per, ok := n.fits(&ad.Needs); ok {
+	if per, ok := n.fits(now, &ad.Needs); ok {
 		if c := n.slots.Offer(now, ad, per, workers); c != nil {
 			s.tried, s.retryAt = ad.Seq, 0
 			s.claim, s.workers = c.Seq, uint32(c.Workers())

@@ -56,6 +56,7 @@ type seat struct {
 	id      wire.NodeID
 	seq     uint64
 	free    int
+	until   time.Duration // when it leaves; 0 is not known
 	asked   int           // of the free slots, that an advert asks for
 	askedTo time.Duration // until then
 }
@@ -108,7 +109,7 @@ func (n *Node) tellFree(now time.Duration) {
 	if l := n.freeHub(); l != nil {
 		t.freeTo, t.freeTold = l, n.freeSlots()
 		t.freeSeq++
-		n.send(l.peer.ID, &wire.Free{Seq: t.freeSeq, Slots: uint32(t.freeTold)})
+		n.send(l.peer.ID, &wire.Free{Seq: t.freeSeq, Slots: uint32(t.freeTold), Left: n.left(now, n.cfg.Until)})
 		t.freeAt = now + freeEvery
 	}
 }
@@ -131,7 +132,10 @@ func (n *Node) takeFree(now time.Duration, from wire.NodeID, m *wire.Free) {
 	if m.Seq <= s.seq {
 		return
 	}
-	s.seq, s.asked = m.Seq, 0
+	s.seq, s.asked, s.until = m.Seq, 0, 0
+	if m.Left > 0 {
+		s.until = now + m.Left
+	}
 	if free := int(m.Slots); free != s.free || !found {
 		s.free = free
 		n.lookSoon(now)
@@ -141,7 +145,7 @@ func (n *Node) takeFree(now time.Duration, from wire.NodeID, m *wire.Free) {
 // fit returns how many workers a pilot has slots for that nobody was asked for.
 func (n *Node) fit(now time.Duration, s *seat, needs *wire.Requirements) (workers, per int) {
 	l := n.links[s.id]
-	if l == nil || !flood.Runs(needs, l.peer.Platform) {
+	if l == nil || !flood.Runs(needs, l.peer.Platform) || !flood.Lasts(needs, n.left(now, s.until)) {
 		return 0, 1
 	}
 	per, ok := flood.PerWorker(&l.peer.Offer, needs)
@@ -149,6 +153,15 @@ func (n *Node) fit(now time.Duration, s *seat, needs *wire.Requirements) (worker
 		return 0, 1
 	}
 	return n.unasked(now, s, l) / per, per
+}
+
+// left returns how long it is until a time, one nanosecond at least, for 0 is
+// that there is no such time.
+func (n *Node) left(now, until time.Duration) time.Duration {
+	if until == 0 {
+		return 0
+	}
+	return min(max(until-now, 1), wire.MaxTime)
 }
 
 // unasked returns how many slots of a pilot are free, as far as it offers so
@@ -172,12 +185,13 @@ func (n *Node) sumUp(now time.Duration) *wire.Table {
 	t := &n.tab
 	t.seats = slices.DeleteFunc(t.seats, func(s *seat) bool { return n.links[s.id] == nil })
 	sum := &wire.Table{Hub: n.cfg.ID, Site: n.cfg.Site, Pilots: uint32(len(t.seats))}
-	add := func(o wire.Offer, platform string, free int) {
+	add := func(o wire.Offer, platform string, free int, until time.Duration) {
 		o = flood.Alike(o)
-		i := slices.IndexFunc(sum.Classes, func(c wire.Class) bool { return c.Offer == o && c.Platform == platform })
+		left := flood.About(n.left(now, until))
+		i := slices.IndexFunc(sum.Classes, func(c wire.Class) bool { return c.Offer == o && c.Platform == platform && c.Left == left })
 		if i < 0 && len(sum.Classes) < maxKinds {
 			i = len(sum.Classes)
-			sum.Classes = append(sum.Classes, wire.Class{Offer: o, Platform: platform})
+			sum.Classes = append(sum.Classes, wire.Class{Offer: o, Platform: platform, Left: left})
 		}
 		if i >= 0 {
 			sum.Classes[i].Pilots++
@@ -187,13 +201,13 @@ func (n *Node) sumUp(now time.Duration) *wire.Table {
 	for _, s := range t.seats {
 		l := n.links[s.id]
 		if free := n.unasked(now, s, l); free > 0 {
-			add(l.peer.Offer, l.peer.Platform, free)
+			add(l.peer.Offer, l.peer.Platform, free, s.until)
 		}
 	}
 	if n.slots != nil {
 		sum.Pilots++
 		if free := n.freeSlots(); free > 0 {
-			add(n.cfg.Offer, n.cfg.Platform, free)
+			add(n.cfg.Offer, n.cfg.Platform, free, n.cfg.Until)
 		}
 	}
 	sort.SliceStable(sum.Classes, func(i, j int) bool { return sum.Classes[i].Slots > sum.Classes[j].Slots })

@@ -76,7 +76,7 @@ func (n *Node) seek(now time.Duration) {
 		if s.claim != 0 || now < s.shunTo || !again {
 			continue
 		}
-		per, ok := n.fits(&ad.Needs)
+		per, ok := n.fits(now, &ad.Needs)
 		if !ok {
 			s.tried, s.retryAt = ad.Seq, 0
 			continue
@@ -95,8 +95,8 @@ func (n *Node) seek(now time.Duration) {
 	}
 }
 
-func (n *Node) fits(needs *wire.Requirements) (per int, ok bool) {
-	if !flood.Runs(needs, n.cfg.Platform) {
+func (n *Node) fits(now time.Duration, needs *wire.Requirements) (per int, ok bool) {
+	if !flood.Runs(needs, n.cfg.Platform) || !flood.Lasts(needs, n.left(now, n.cfg.Until)) {
 		return 0, false
 	}
 	if needs.Runtime != "" && n.cfg.Runtimes != nil && !slices.Contains(n.cfg.Runtimes, needs.Runtime) {
@@ -334,11 +334,14 @@ func (n *Node) Exited(now time.Duration, key wire.Key, r wire.Result) {
 }
 
 // clip bounds a text that the shell made from anything.
-func clip(s string) string {
-	if len(s) > wire.MaxReason {
-		s = s[:wire.MaxReason-3] + "..."
+func clip(s string) string { return clipTo(s, wire.MaxReason) }
+
+func clipTo(s string, most int) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= most {
+		return s
 	}
-	return strings.ToValidUTF8(s, "?")
+	return strings.ToValidUTF8(s[:most-3], "") + "..."
 }
 
 // clipAll bounds warnings, of which the first ones matter most.

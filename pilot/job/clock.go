@@ -60,8 +60,12 @@ func (p *Primary) flood(now time.Duration, fx *Effects) {
 	if w == 0 && now < p.pausedTo {
 		p.floodAt = min(p.floodAt, p.pausedTo)
 	}
+	needs := p.spec.Needs
+	if needs.Walltime > 0 {
+		needs.Walltime = max(needs.Walltime-(now-p.born), time.Second)
+	}
 	fx.Adverts = append(fx.Adverts, &wire.Advert{Job: p.spec.ID, Epoch: p.epoch, Seq: p.seq, Primary: p.self,
-		Order: p.order, Open: uint32(w), Needs: p.spec.Needs, Lease: p.spec.Lease})
+		Order: p.order, Open: uint32(w), Needs: needs, Lease: p.spec.Lease})
 }
 
 // Tick lets time pass. It is wanted at [Primary.Next].

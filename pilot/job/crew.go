@@ -48,6 +48,7 @@ type worker struct {
 	changed uint64
 
 	killed  wire.ExitReason // why we killed it; 0 means that we did not
+	why     string          // the same for people
 	grace   time.Duration
 	discard bool // goes with its end
 }
@@ -196,6 +197,7 @@ func (c *Crew) Exited(now time.Duration, key wire.Key, r wire.Result, fx *Effect
 	}
 	if w.killed != 0 && r.Exit.Reason == wire.ExitKilled {
 		r.Exit.Reason = w.killed
+		r.Exit.Text = cmp.Or(r.Exit.Text, w.why)
 	}
 	c.exited(w, r, fx)
 	c.report(now, fx)
@@ -247,7 +249,7 @@ func (c *Crew) end(now time.Duration, w *worker, discard bool, why wire.ExitReas
 		c.exited(w, wire.Result{Exit: wire.Exit{Reason: why, Text: reason}}, fx)
 	case w.killed == 0 || grace < w.grace:
 		if w.killed == 0 {
-			w.killed = why
+			w.killed, w.why = why, reason
 		}
 		w.grace = grace
 		fx.Kills = append(fx.Kills, Kill{c.key(w), grace, cmp.Or(reason, why.String())})

@@ -39,6 +39,7 @@ type Primary struct {
 	self  wire.NodeID
 	order uint64
 	epoch uint32
+	born  time.Duration // when the job was submitted
 
 	ranks  []rank
 	open   []uint32 // ranks that want an attempt, ascending
@@ -141,7 +142,7 @@ func NewPrimary(now time.Duration, spec Spec, self wire.NodeID, order uint64) (*
 	if err != nil {
 		return nil, err
 	}
-	p := &Primary{spec: spec, self: self, order: order, epoch: 1,
+	p := &Primary{spec: spec, self: self, order: order, epoch: 1, born: now,
 		ranks: make([]rank, spec.Want), open: make([]uint32, spec.Want), left: spec.Want,
 		pilots: make(map[wire.NodeID]*member), floodAt: now}
 	for i := range p.open {

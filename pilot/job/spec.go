@@ -52,9 +52,9 @@ func ParsePolicy(s string) (Policy, error) {
 // Spec describes a job to its primary.
 type Spec struct {
 	ID      wire.JobID
-	Want    int // workers wanted, at least 1
-	Min     int // workers without which nothing starts; 0 means Want
-	Needs   wire.Requirements
+	Want    int               // workers wanted, at least 1
+	Min     int               // workers without which nothing starts; 0 means Want
+	Needs   wire.Requirements // Walltime counts from the submission: a worker that starts later has less to go
 	Program wire.Program
 
 	OnFailure Policy
@@ -100,6 +100,7 @@ func (s Spec) withDefaults() (Spec, error) {
 	if err := s.Needs.Validate(); err != nil {
 		return s, err
 	}
+	s.Program.GPUs = s.Needs.GPUs
 	return s, s.Program.Validate()
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 func measure() Capacity {
-	c := Capacity{Cores: runtime.NumCPU()}
+	c := Capacity{Cores: runtime.NumCPU(), Machine: runtime.NumCPU()}
 	if n, err := unix.SysctlUint64("hw.memsize"); err == nil {
 		c.Memory = int64(n)
 	}

@@ -18,6 +18,10 @@ func measure() Capacity {
 	if unix.SchedGetaffinity(0, &set) == nil && set.Count() > 0 {
 		c.Cores = set.Count()
 	}
+	c.Machine = c.Cores
+	if b, err := os.ReadFile("/sys/devices/system/cpu/online"); err == nil {
+		c.Machine = max(c.Machine, countCPUs(string(b)))
+	}
 	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
 		c.Memory = meminfo(b, "MemTotal:")
 		c.MemoryFree = meminfo(b, "MemAvailable:")
@@ -34,10 +38,27 @@ func measure() Capacity {
 		c.Cores = max(1, min(c.Cores, int(math.Floor(g.cores))))
 	}
 	if g.memory > 0 && (c.Memory == 0 || g.memory < c.Memory) {
-		c.Memory = g.memory
+		c.Memory, c.MemoryLimited = g.memory, true
 		c.MemoryFree = min(c.MemoryFree, max(0, g.memory-g.used))
 	}
 	return c
+}
+
+// countCPUs counts the processors in a list such as "0-3,8".
+func countCPUs(list string) int {
+	n := 0
+	for part := range strings.SplitSeq(strings.TrimSpace(list), ",") {
+		first, last, ok := strings.Cut(part, "-")
+		if !ok {
+			last = first
+		}
+		a, err1 := strconv.Atoi(first)
+		b, err2 := strconv.Atoi(last)
+		if err1 == nil && err2 == nil && b >= a {
+			n += b - a + 1
+		}
+	}
+	return n
 }
 
 // meminfo reads one line of /proc/meminfo, in bytes.
