@@ -79,7 +79,7 @@ func (k *keeper) fork(slot int) (*guard, error) {
 	argv := append(append([]string(nil), k.y.cfg.Guard...), guardArgs(k.y.path, slot)...)
 	cmd := &exec.Cmd{
 		Path:        argv[0],
-		Args:        argv,
+		Args:        append([]string{os.Args[0]}, argv[1:]...), // programs of several trades go by their name
 		Dir:         "/",
 		Env:         []string{"GOMAXPROCS=2"}, // nobody's secrets, and few threads
 		Stderr:      os.Stderr,
