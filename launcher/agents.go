@@ -20,7 +20,8 @@ func (r *siteRun) startHub(ctx context.Context, h *host, wait bool) error {
 	if err := r.s.admit(r.site.Name, t); err != nil {
 		return err
 	}
-	if err := r.startAgent(ctx, h, KindHub, pilot.Boot{Role: "hub", Socket: hubSocket, Nice: 19}, t); err != nil {
+	boot := pilot.Boot{Role: "hub", Socket: hubSocket, Nice: 19, Publish: h.publish}
+	if err := r.startAgent(ctx, h, KindHub, boot, t); err != nil {
 		return err
 	}
 	up := make(chan error, 1)
@@ -75,20 +76,31 @@ func (r *siteRun) startPilot(ctx context.Context, h *host) error {
 	return nil
 }
 
-// startAgent starts a hub or a pilot on a host and watches over it.
-func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot.Boot, t wire.Token) error {
+// brief writes down for an agent what all agents of the site are told.
+func (r *siteRun) brief(boot pilot.Boot, t wire.Token) ([]byte, error) {
 	site := r.site
 	boot.Session, boot.Site = r.s.id, site.Name
 	boot.Pin = r.s.authority.Pin().String()
 	boot.Token, boot.Secret = t.Name, hex.EncodeToString(t.Secret)
-	boot.Base, boot.Name = h.Base, h.Host
-	boot.Slots, boot.Cores, boot.Memory, boot.Disk = site.Slots, site.Cores, site.Memory, site.Disk
+	boot.Slots, boot.Cores, boot.Memory, boot.Disk, boot.GPUs = site.Slots, site.Cores, site.Memory, site.Disk, site.GPUs
 	boot.Lease = pilot.Duration(r.s.leaseOf(site))
 	boot.Verbose = r.s.opts.Verbose
-	boot.Walltime = pilot.Duration(site.Walltime) // no Idle: a session of one job ends with it
-	data, err := boot.Encode()
+	if !site.Batch() || boot.Role == "pilot" {
+		boot.Walltime = pilot.Duration(site.Walltime) // no Idle: a session of one job ends with it
+	}
+	return boot.Encode()
+}
+
+// startAgent starts a hub or a pilot on a host and watches over it.
+func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot.Boot, t wire.Token) error {
+	boot.Base, boot.Name = h.Base, h.Host
+	data, err := r.brief(boot, t)
 	if err != nil {
 		return err
+	}
+	setup := r.site.Setup
+	if r.site.Batch() {
+		setup = nil // it is for the nodes where workers run
 	}
 	r.mu.Lock()
 	h.agents++
@@ -98,13 +110,10 @@ func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot
 	if err != nil {
 		return err
 	}
-	argv := []string{h.binary, "agent", string(r.s.id), "-"}
-	if len(site.Setup) > 0 {
-		argv = append([]string{"/bin/sh", "-c", setupScript(site.Setup), "zorilla-setup"}, argv...)
-	}
 	ids, err := h.gat.Submit(ctx, gat.JobSpec{
 		Name:   "zorilla-" + string(r.s.id),
-		Argv:   argv,
+		Argv:   []string{h.binary, "agent", string(r.s.id), "-"},
+		Setup:  setup,
 		Stdin:  data,
 		Stderr: complaints,
 	})
@@ -172,20 +181,4 @@ func (r *siteRun) said(ctx context.Context, h *host, file string) string {
 		return fmt.Sprintf(": no space left on device: %s has %d KiB free (%s)", h.Base, free>>10, scratchHint)
 	}
 	return ""
-}
-
-// setupScript runs the user's lines and then, in the same shell, the agent, which
-// inherits what they set. The first line that fails is the end: a pilot without
-// what it was to find would fail every worker. The lines do not get to read
-// the agent's boot record.
-func setupScript(lines []string) string {
-	return `trap 'echo "a line of setup failed with status $?" >&2' 0
-set -e
-exec 9<&0 </dev/null
-` + strings.Join(lines, "\n") + `
-exec <&9 9<&-
-set +e
-trap - 0
-exec "$@"
-`
 }

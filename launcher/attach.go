@@ -212,6 +212,9 @@ func (r *siteRun) listening(hub *host) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var list []string
+	if r.batch != nil {
+		list = r.batch.listening()
+	}
 	for _, h := range r.hosts {
 		for _, address := range h.hubs {
 			if a, ok := strings.CutPrefix(address, "tcp:"); ok && h != hub && !slices.Contains(list, a) {
@@ -229,6 +232,9 @@ func (r *siteRun) gone(err error) {
 		defer r.mu.Unlock()
 		r.err = err
 		r.gaveUp = max(r.gaveUp, r.status.Submitted-r.joined)
+		if r.batch != nil {
+			r.batch.giveUp(err)
+		}
 	})
 	r.change(func(c *SiteChanged) { c.State, c.Error = "failed", oneLine(err) })
 	r.expect(0)
@@ -262,13 +268,18 @@ func (r *siteRun) dialThrough(h *host) gat.DialFunc {
 
 // listenAt has a hub listen for the site's pilots.
 func (r *siteRun) listenAt(ctx context.Context, h *host, address string) (string, error) {
+	return r.listenOn(ctx, h, wire.Listen{Host: address})
+}
+
+// listenOn has a hub listen where the site's pilots can reach it, and returns where.
+func (r *siteRun) listenOn(ctx context.Context, h *host, want wire.Listen) (string, error) {
 	s, err := r.s.ep.OpenStream(ctx, r.hubOf(h), wire.StreamListen)
 	if err != nil {
 		return "", err
 	}
 	defer s.Close()
 	answer := new(wire.Listening)
-	if err := ask(ctx, s, &wire.Listen{Host: address}, answer); err != nil {
+	if err := ask(ctx, s, &want, answer); err != nil {
 		return "", err
 	}
 	if answer.Error != "" {

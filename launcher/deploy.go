@@ -126,7 +126,15 @@ func (r *siteRun) equip(ctx context.Context, h *host, keep bool) error {
 	if h.behind == "" {
 		r.state("probing")
 	}
-	h.scratch = r.site.Scratch
+	if err := r.lookAt(ctx, h, r.site.Scratch); err != nil {
+		return err
+	}
+	return r.bring(ctx, h, keep)
+}
+
+// lookAt finds a place at a host, below a directory unless that is empty.
+func (r *siteRun) lookAt(ctx context.Context, h *host, scratch string) error {
+	h.scratch = scratch
 	seq, err := r.record(KindDir, h.behind, What{Path: h.scratch})
 	if err != nil {
 		return err
@@ -144,6 +152,11 @@ func (r *siteRun) equip(ctx context.Context, h *host, keep bool) error {
 		return err
 	}
 	r.change(func(c *SiteChanged) { c.Platform = h.Platform })
+	return nil
+}
+
+// bring sees to it that a pilot binary is at a host.
+func (r *siteRun) bring(ctx context.Context, h *host, keep bool) error {
 	if h.Kept != "" {
 		h.binary = h.Kept
 		return nil

@@ -31,9 +31,9 @@ func (RunStarted) EventType() string { return "run" }
 // SiteChanged tells how a site does.
 type SiteChanged struct {
 	Site string `json:"site"`
-	// State is "connecting", "probing", "uploading", "starting", "up",
-	// "detached" (connection lost, work goes on), "failed", "cleaning",
-	// "clean" or "unclean".
+	// State is "connecting", "probing", "uploading", "starting", "queued" (no
+	// pilot has left the queue yet), "up", "detached" (connection lost, work goes
+	// on), "failed", "cleaning", "clean" or "unclean".
 	State     string `json:"state"`
 	Wanted    int    `json:"wanted"`             // pilots wanted
 	Submitted int    `json:"submitted"`          // pilots submitted
@@ -42,6 +42,13 @@ type SiteChanged struct {
 	Error     string `json:"error,omitempty"`    // why it failed
 	Platform  string `json:"platform,omitempty"` // such as "linux/amd64"
 	Leftovers int    `json:"leftovers,omitempty"`
+
+	// Of sites with a queueing system.
+	Files     string  `json:"files,omitempty"`      // where nodes get the pilot from: a directory, or "carried in the job"
+	Queued    int     `json:"queued,omitempty"`     // pilots that wait in the queue
+	Held      int     `json:"held,omitempty"`       // of them that will not start by themselves
+	Reason    string  `json:"reason,omitempty"`     // the scheduler's own words about one of them
+	CoreHours float64 `json:"core_hours,omitempty"` // what the pilots have taken so far, cores times hours
 }
 
 // EventType implements [EventData].
@@ -116,6 +123,7 @@ type RunEnded struct {
 	Error   string  `json:"error,omitempty"`
 	Out     string  `json:"out,omitempty"`
 	Wall    float64 `json:"wall_s"`
+	Idle    float64 `json:"held_idle_core_s,omitempty"` // see [Report]
 }
 
 // EventType implements [EventData].

@@ -29,6 +29,8 @@ type GCOptions struct {
 	Home     string        // holds the user's .ssh; empty means the home directory
 	Log      *slog.Logger
 	Ask      AskFunc // puts a question to the user; nil when nobody is there
+
+	polls *pollStore
 }
 
 // GCReport says what was cleaned up.
@@ -51,6 +53,9 @@ func GC(ctx context.Context, o GCOptions) (GCReport, error) {
 	var report GCReport
 	state, err := OpenState(o.State)
 	if err != nil {
+		return report, err
+	}
+	if o.polls, err = state.polls(); err != nil {
 		return report, err
 	}
 	names := o.Runs
@@ -148,7 +153,7 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 		}
 		urls = append(urls, u)
 	}
-	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log}
+	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log, Polls: o.polls}
 	if o.Ask != nil {
 		cfg.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
 			return o.Ask(site, question, secret)
@@ -160,6 +165,13 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 	}
 	defer site.Close()
 	h := &host{name: p.site, behind: p.host, gat: site, scratch: login.Path}
+	if len(urls) > 0 && batchScheme(urls[0].Scheme) {
+		h.gat = site.Head()
+		defer h.gat.Close()
+		if err := emptyQueue(ctx, site, o.polls, made, nil); err != nil {
+			return err
+		}
+	}
 	if p.host != "" {
 		inner, err := site.Inner(ctx, p.host, nil)
 		if errors.Is(err, gat.ErrForwarding) {
@@ -176,23 +188,55 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 		if m.What.Job != "" {
 			jobs = append(jobs, gat.JobID(m.What.Job))
 		}
-		if m.Kind == KindDir && m.Confirmed {
-			h.Base = parentOf(m.What.Path, p.local)
-		}
 	}
 	if len(jobs) > 0 {
 		if err := h.gat.Cancel(ctx, jobs...); err != nil {
 			return err
 		}
 	}
-	if h.Base == "" && p.local {
+	dirs := dirsOf(made, p.local)
+	if p.local && !slices.ContainsFunc(dirs, func(d dirMade) bool { return d.base != "" }) {
 		return removeLocal(made)
 	}
-	left, err := h.clean(ctx, session, "", 0)
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("left behind: %v", left)
+	var errs []error
+	for _, d := range dirs {
+		if h.Base = d.base; d.below != "" {
+			h.scratch = d.below
+		}
+		left, err := h.clean(ctx, session, "", 0)
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("left behind: %v", left)
+		}
+		errs = append(errs, err)
 	}
-	return err
+	return errors.Join(errs...)
+}
+
+// dirMade says where a session's directory is, or where it has to be looked for.
+type dirMade struct {
+	base  string // the directory that holds it; empty when that is not known
+	below string // the scratch directory it may be in then; empty for the usual ones
+}
+
+// dirsOf lists where sessions' directories are by the ledger's entries. Where none was
+// written down there may be one all the same.
+func dirsOf(made []Made, local bool) (dirs []dirMade) {
+	for _, m := range made {
+		if m.Kind != KindDir {
+			continue
+		}
+		d := dirMade{below: m.What.Path}
+		if m.Confirmed {
+			d = dirMade{base: parentOf(m.What.Path, local)}
+		}
+		if !slices.Contains(dirs, d) {
+			dirs = append(dirs, d)
+		}
+	}
+	if len(dirs) == 0 {
+		dirs = append(dirs, dirMade{})
+	}
+	return dirs
 }
 
 // parentOf is the directory that holds a session's directory.

@@ -77,6 +77,7 @@ func (s *session) worker(e core.WorkerChanged) {
 			s.warned(e.Key.Rank, e.Peer.Site, text)
 		}
 	}
+	s.supply.worker(e.Key.Rank, e.Change)
 	w := WorkerChanged{
 		Rank:    int(e.Key.Rank),
 		Attempt: int(e.Key.Attempt),

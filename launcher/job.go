@@ -75,6 +75,10 @@ type Options struct {
 	Warnings []string      // said at the start, with the first events
 	Command  []string      // the command line, for ps and the report
 
+	// Poll is how often a queueing system is asked for jobs at most; 0 means what its backend
+	// says, which is once a minute for all runs of the user together.
+	Poll time.Duration
+
 	// Verbose has agents log more, and brings the log of a site's hub into the run's
 	// state directory when a pilot of the site is lost or the site fails.
 	Verbose bool

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -24,7 +25,7 @@ const (
 	KindBinary   Kind = "binary"   // a pilot binary (Path, Digest); stays if Keep is set
 	KindHub      Kind = "hub"      // a hub's process (PID, Start, Path of its socket)
 	KindPilot    Kind = "pilot"    // a pilot's process (PID, Start, Path of its directory)
-	KindJob      Kind = "job"      // a job of the site's middleware (Job)
+	KindJob      Kind = "job"      // jobs of the site's queueing system (Name, and Jobs once they are known)
 	KindSocket   Kind = "socket"   // a unix socket (Path)
 	KindLocalDir Kind = "localdir" // a directory on this machine (Path)
 )
@@ -36,6 +37,8 @@ type What struct {
 	PID    int      `json:"pid,omitempty"`    // a process at Host
 	Start  string   `json:"start,omitempty"`  // token of the process's start: tells it from a later one with the same PID
 	Job    string   `json:"job,omitempty"`    // identifier the middleware gave
+	Name   string   `json:"name,omitempty"`   // what the jobs are called there
+	Jobs   []string `json:"jobs,omitempty"`   // identifiers that the middleware gave
 	URLs   []string `json:"urls,omitempty"`   // how to log in, in order
 	Hosts  []string `json:"hosts,omitempty"`  // hosts behind the login
 	Digest string   `json:"digest,omitempty"` // content of a file, hexadecimal
@@ -246,7 +249,7 @@ func (l *Ledger) Confirm(seq int, change func(*What)) error {
 	e := entry{Op: "confirmed", Seq: seq}
 	if change != nil {
 		w := l.made[seq-1].What
-		w.URLs, w.Hosts = slices.Clone(w.URLs), slices.Clone(w.Hosts)
+		w.URLs, w.Hosts, w.Jobs = slices.Clone(w.URLs), slices.Clone(w.Hosts), slices.Clone(w.Jobs)
 		change(&w)
 		e.What = &w
 	}
@@ -302,6 +305,12 @@ func (m Made) Name() string {
 		s = fmt.Sprintf("%s process %d", m.Kind, m.What.PID)
 	case m.What.Job != "":
 		s = fmt.Sprintf("job %s", m.What.Job)
+	case len(m.What.Jobs) > 3:
+		s = fmt.Sprintf("jobs %s to %s", m.What.Jobs[0], m.What.Jobs[len(m.What.Jobs)-1])
+	case len(m.What.Jobs) > 0:
+		s = plural(len(m.What.Jobs), "job") + " " + strings.Join(m.What.Jobs, ", ")
+	case m.Kind == KindJob:
+		s = "jobs named " + m.What.Name
 	default:
 		s = fmt.Sprintf("%s %s", m.Kind, m.What.Path)
 	}

@@ -47,7 +47,9 @@ type host struct {
 	scratch string    // where the sites file wants things put; may be empty
 
 	facts
-	binary string // path of the pilot binary there
+	binary  string   // path of the pilot binary there
+	publish []string // files in which a hub there is to say where it listens
+	store   *host    // for a head node, where else something is for the compute nodes; may be nil
 
 	hubs  []string    // addresses that pilots here join at; none means that they are called
 	token *wire.Token // what they join by
@@ -76,6 +78,8 @@ type facts struct {
 	Cores    int      // cores of the machine; 0 when it did not say
 	Free     int64    // bytes of scratch
 	Gzip     bool     // gzip is there
+	FS       string   // type of its file system, such as "ext4" or "nfs4"; empty when it did not say
+	AtHome   bool     // scratch is in the home directory
 	Refused  []string // scratch directories that were not usable, with reasons
 }
 
@@ -125,6 +129,10 @@ func parseFacts(out []byte) (facts, error) {
 		case "free":
 			kib, _ := strconv.ParseInt(value, 10, 64)
 			f.Free = kib << 10
+		case "fs":
+			f.FS = value
+		case "home":
+			f.AtHome = true
 		case "tool":
 			f.Gzip = f.Gzip || value == "gzip"
 		case "refused":

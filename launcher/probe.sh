@@ -1,7 +1,7 @@
 # Looks at a host: what it is, where scratch is safe and lets programs run,
 # and whether a pilot binary is there. It makes the session's directory, of mode
-# 0700, below one of the user's own.
-# Arguments: session, the sites file's scratch directory (may be empty), then
+# 0700, below one of the user's own; for the session "-" it only looks, and leaves
+# nothing. Arguments: session, the sites file's scratch directory (may be empty), then
 # PLATFORM=DIGEST (SHA-256) of the pilot binaries at hand.
 umask 077
 session=$1 wanted=$2
@@ -65,18 +65,35 @@ usable() {
 	return 0
 }
 
+# room prints how much is free in $base, what kind of file
+# system it is on, and whether it is in the home directory.
+room() {
+	echo "free $(df -Pk "$base" 2>/dev/null | awk 'NR==2 {print $4}')"
+	kind=$(df -PT "$base" 2>/dev/null | awk 'NR==2 {print $2}')
+	[ -n "$kind" ] || kind=$(stat -f -c %T "$base" 2>/dev/null)
+	echo "fs $kind"
+	case $base/ in "${HOME:-/nowhere}"/*) echo home ;; esac
+}
+
 if [ -n "$wanted" ]; then
 	set -- "$wanted"
 else
 	set -- ${TMPDIR:+"$TMPDIR"} /tmp /var/tmp /dev/shm ${XDG_RUNTIME_DIR:+"$XDG_RUNTIME_DIR"} ${HOME:+"$HOME"}
 fi
 for parent in "$@"; do
+	before=$(ls -d "$parent/zorilla-$uid" 2>/dev/null)
 	why=$(usable "$parent")
 	if [ -z "$why" ]; then
 		base=$parent/zorilla-$uid
+		if [ "$session" = - ]; then
+			room
+			[ -n "$before" ] || rmdir "$base" 2>/dev/null
+			echo "base $base"
+			exit 0
+		fi
 		dir=$base/s-$session
 		mkdir "$dir" 2>/dev/null || [ -O "$dir" ] || { echo "refused $dir: cannot make it"; continue; }
-		echo "free $(df -Pk "$base" 2>/dev/null | awk 'NR==2 {print $4}')"
+		room
 		if [ -n "$digest" ] && [ -f "$base/pilot-$digest" ] && [ -x "$base/pilot-$digest" ] && [ "$(sha256sum <"$base/pilot-$digest" 2>/dev/null)" = "$digest  -" ]; then
 			echo "pilot $base/pilot-$digest"
 		fi

@@ -25,6 +25,9 @@ type Report struct {
 	// running the attempts that counted; see [Tally.Report].
 	Efficiency float64 `json:"efficiency"`
 
+	// Idle is for how many core-seconds slots were held for workers that had to wait for others.
+	Idle float64 `json:"held_idle_core_s"`
+
 	Workers   []WorkerReport `json:"workers"`
 	Sites     []SiteReport   `json:"sites"`
 	Leftovers []Leftover     `json:"leftovers"`
@@ -55,7 +58,11 @@ type SiteReport struct {
 	Workers  int    `json:"workers"` // that ended there and counted
 	Sent     int64  `json:"sent"`    // bytes to the site
 	Got      int64  `json:"got"`     // bytes from the site
-	Error    string `json:"error,omitempty"`
+
+	// CoreHours is what the pilots of a site with a queueing system took, cores times hours.
+	CoreHours float64 `json:"core_hours,omitempty"`
+
+	Error string `json:"error,omitempty"`
 }
 
 // Leftover is a thing that may have stayed behind.

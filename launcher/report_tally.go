@@ -183,7 +183,7 @@ func (t *Tally) Report() Report {
 	r := Report{V: 1, Run: t.name, App: t.run.App, Outcome: s.Outcome, Exit: s.Exit, Error: s.Error, Started: t.started,
 		Workers: []WorkerReport{}, Sites: []SiteReport{}, Leftovers: []Leftover{}}
 	if t.end != nil {
-		r.Wall = t.end.Wall
+		r.Wall, r.Idle = t.end.Wall, t.end.Idle
 	}
 	var first, last time.Time
 	var busy time.Duration
@@ -208,7 +208,7 @@ func (t *Tally) Report() Report {
 	}
 	for _, site := range s.Sites {
 		r.Sites = append(r.Sites, SiteReport{Site: site.Site, State: site.State, Platform: site.Platform, Pilots: site.Submitted,
-			Workers: site.Done, Sent: site.Sent, Got: site.Got, Error: site.Error})
+			Workers: site.Done, Sent: site.Sent, Got: site.Got, CoreHours: site.CoreHours, Error: site.Error})
 	}
 	return r
 }

@@ -29,9 +29,20 @@ func (r *siteRun) restore(ctx context.Context, h *host) error {
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("what was put on %s is gone, as after a reboot; preparing it again", h.Host)})
 	// Others read what is known of h: it must stay as it is.
 	again := &host{name: h.name, behind: h.behind, gat: h.gat}
-	if err := r.equip(ctx, again, path.Dir(h.binary) == h.Base); err != nil {
+	if err := r.lookAt(ctx, again, h.scratch); err != nil {
 		return err
 	}
+	store := again
+	if h.store != nil {
+		store = &host{name: h.name, gat: h.gat}
+		if err := r.lookAt(ctx, store, h.store.scratch); err != nil {
+			return err
+		}
+	}
+	if err := r.bring(ctx, store, path.Dir(h.binary) == store.Base); err != nil {
+		return err
+	}
+	again.binary = store.binary
 	if again.binary != h.binary {
 		return fmt.Errorf("site %s: the pilot was at %s and is now at %s: not going on there", h.name, h.binary, again.binary)
 	}

@@ -46,6 +46,7 @@ type session struct {
 	began time.Time
 
 	run    *RunDir
+	polls  *pollStore // what queueing systems answered
 	out    *Out
 	events *emitter
 
@@ -167,6 +168,9 @@ func (s *session) check() (err error) {
 func (s *session) open() error {
 	state, err := OpenState(s.opts.State)
 	if err != nil {
+		return err
+	}
+	if s.polls, err = state.polls(); err != nil {
 		return err
 	}
 	if s.out, err = CreateOut(s.opts.Out, string(s.id)); err != nil {
@@ -352,7 +356,7 @@ func (s *session) conclude(end core.JobEnded, err error) Result {
 	if r.Err == nil && end.Reason != "" && r.Outcome != OutcomeOK {
 		r.Err = errors.New(end.Reason)
 	}
-	over := RunEnded{Outcome: r.Outcome, Exit: r.Exit, Out: r.Out, Wall: time.Since(s.began).Seconds()}
+	over := RunEnded{Outcome: r.Outcome, Exit: r.Exit, Out: r.Out, Wall: time.Since(s.began).Seconds(), Idle: end.Idle.Seconds()}
 	if r.Err != nil {
 		over.Error = r.Err.Error()
 	}

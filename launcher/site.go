@@ -38,7 +38,8 @@ type siteRun struct {
 	mu        sync.Mutex
 	status    SiteChanged
 	sent, got int64
-	hosts     []*host // where something was or may have been made
+	batch     *batchRun // its pilots in a queue; nil without one, or before it is known
+	hosts     []*host   // where something was or may have been made
 	deploying bool
 	joined    int   // pilots that have ever been up
 	gaveUp    int   // pilots that never came up
@@ -57,8 +58,9 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		Ask:       s.ask,
 		Home:      s.opts.Home,
 		Logger:    s.log,
-		PollEvery: pollEvery(site),
-		Grace:     1, // a shell does not forget what runs
+		PollEvery: s.pollEvery(site),
+		Polls:     s.polls,
+		Grace:     grace(site),
 	})
 	if err != nil {
 		return nil, &usageError{err}
@@ -70,12 +72,24 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 }
 
 // pollEvery is how often a site is asked for the states of its jobs. A shell
-// can be asked often.
-func pollEvery(site *Site) time.Duration {
-	if site.Local() {
+// can be asked often; a queueing system says itself how often it may be.
+func (s *session) pollEvery(site *Site) time.Duration {
+	switch {
+	case site.Local():
 		return time.Second
+	case site.Batch():
+		return s.opts.Poll
 	}
 	return 5 * time.Second
+}
+
+// grace is how many polls in a row may not know a job: a queue forgets for a moment,
+// a shell does not forget what runs.
+func grace(site *Site) int {
+	if site.Batch() {
+		return gat.DefaultGrace
+	}
+	return 1
 }
 
 // run brings the site up and tells how that went.
@@ -117,10 +131,20 @@ func (r *siteRun) deploy(ctx context.Context) error {
 	if _, err := r.record(KindLogin, "", What{URLs: urlTexts(r.site.URLs), Hosts: r.site.Hosts, Path: r.site.Scratch}); err != nil {
 		return err
 	}
-	if r.site.Local() {
+	switch {
+	case r.site.Local():
 		return r.deployLocal(ctx)
+	case r.site.Batch():
+		return r.deployBatch(ctx)
 	}
 	return r.deployRemote(ctx)
+}
+
+// queued returns the site's pilots in a queue, nil if there are none.
+func (r *siteRun) queued() *batchRun {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.batch
 }
 
 // change changes what is told of the site, and tells it.
@@ -152,6 +176,9 @@ func (r *siteRun) pilotUp(p wire.Peer) {
 		c.Up++
 		c.Slots += int(p.Offer.Slots)
 	})
+	if b := r.queued(); b != nil {
+		b.up(p)
+	}
 }
 
 // pilotDown counts a pilot that is gone, and has another one started in its
@@ -161,6 +188,9 @@ func (r *siteRun) pilotDown(p wire.Peer, reason string) {
 		c.Up = max(0, c.Up-1)
 		c.Slots = max(0, c.Slots-int(p.Offer.Slots))
 	})
+	if b := r.queued(); b != nil {
+		b.down(p, reason)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.finishing || r.s.over() {
@@ -221,6 +251,9 @@ func (r *siteRun) gaveUpOn(err error) {
 func (r *siteRun) mayGrow() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.batch != nil {
+		return !r.finishing && r.batch.mayGrow()
+	}
 	return !r.finishing && (r.deploying || r.status.Submitted > r.joined+r.gaveUp)
 }
 
@@ -278,8 +311,12 @@ func (r *siteRun) finish(ctx context.Context) {
 		r.keepLog(ctx)
 	}
 	r.state("cleaning")
+	var emptied error
+	if b := r.queued(); b != nil {
+		emptied = b.empty(ctx)
+	}
 	// The hosts behind go first: the hub may be the only way there.
-	var errs []error
+	errs := []error{emptied}
 	var left []string
 	for _, behind := range []bool{true, false} {
 		ctx, cancel := ctx, func() {}
@@ -343,7 +380,7 @@ func (r *siteRun) close() {
 
 // cleanHost cleans one host and writes down what is gone.
 func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err error) {
-	if ids := r.submitted(h); len(r.site.Setup) > 0 && len(ids) > 0 {
+	if ids := r.submitted(h); len(r.site.Setup) > 0 && !r.site.Batch() && len(ids) > 0 {
 		// Setup lines may still run, and there is no agent yet that would leave by itself.
 		if err := h.gat.Cancel(ctx, ids...); err != nil {
 			return nil, err
@@ -354,8 +391,13 @@ func (r *siteRun) cleanHost(ctx context.Context, h *host) (left []string, err er
 			return left, err
 		}
 	}
+	if h.store != nil {
+		if left, err = h.store.clean(ctx, r.s.id, "", 0); err != nil || len(left) > 0 {
+			return left, err
+		}
+	}
 	for _, m := range r.s.run.Ledger.Open() {
-		if m.Site == r.site.Name && m.Host == h.behind && m.Leftover() {
+		if m.Site == r.site.Name && m.Host == h.behind && m.Leftover() && m.Kind != KindJob {
 			if err := r.s.run.Ledger.Remove(m.Seq, "clean at the end"); err != nil {
 				return nil, err
 			}

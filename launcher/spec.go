@@ -53,6 +53,7 @@ func (s *session) spec(set *staging.Set) job.Spec {
 		OnFailure: policy,
 		Retries:   j.Retries,
 		Lease:     s.lease(),
+		GangWait:  j.GangWait,
 	}
 }
 

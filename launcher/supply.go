@@ -27,6 +27,7 @@ type supply struct {
 	shunned map[wire.NodeID]string    // pilots the job takes no more claims of, with reasons
 	opened  bool                      // the job was submitted
 	began   bool                      // it got its first workers
+	ranks   map[uint32]job.Change     // how the newest attempt of each rank does
 	failed  error                     // why the job was ended
 	changed chan struct{}             // closed and replaced whenever something changed
 }
@@ -37,6 +38,7 @@ func newSupply(s *session) *supply {
 		needs:   s.needs(),
 		peers:   make(map[wire.NodeID]wire.Peer),
 		shunned: make(map[wire.NodeID]string),
+		ranks:   make(map[uint32]job.Change),
 		changed: make(chan struct{}),
 	}
 }
@@ -47,6 +49,35 @@ func (u *supply) add(r *siteRun) { u.sites = append(u.sites, r) }
 func (u *supply) open() { u.update(func() { u.opened = true }) }
 
 func (u *supply) granted() { u.update(func() { u.began = true }) }
+
+// worker takes what happened to the newest attempt of a rank.
+func (u *supply) worker(rank uint32, c job.Change) {
+	u.mu.Lock()
+	u.ranks[rank] = c
+	u.mu.Unlock()
+	for _, r := range u.sites {
+		if b := r.queued(); b != nil {
+			b.nudge()
+		}
+	}
+}
+
+// full reports whether the job has all the workers that it wants, so that it has no
+// use for more pilots.
+func (u *supply) full() bool {
+	if u.s.over() {
+		return true
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := 0
+	for _, c := range u.ranks {
+		if c == job.Running || c == job.Exited || c == job.Done {
+			n++
+		}
+	}
+	return n >= u.s.job.Workers
+}
 
 func (u *supply) peerUp(p wire.Peer) {
 	if p.Role != wire.RolePilot {

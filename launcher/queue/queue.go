@@ -242,6 +242,17 @@ func (q *Queue) Fail(now time.Time, id gat.JobID, err error) {
 	q.backOff(now, q.failed)
 }
 
+// GiveUp submits nothing more and cancels what is queued. The first error that is
+// given stays.
+func (q *Queue) GiveUp(err error) { q.close(err) }
+
+// Postpone tells that a submission did not take place, for a reason that is not
+// the scheduler's, and may be tried again after a while.
+func (q *Queue) Postpone(now time.Time) {
+	q.submitting = 0
+	q.pauseTo = now.Add(firstPause)
+}
+
 func (q *Queue) close(err error) {
 	if q.closed == nil {
 		q.closed = err
@@ -332,15 +343,23 @@ func (q *Queue) Counts() (c Counts) {
 	return c
 }
 
+// Reason returns the scheduler's words about a job.
+func (q *Queue) Reason(id gat.JobID) string {
+	if j := q.jobs[id]; j != nil {
+		return j.reason
+	}
+	return ""
+}
+
 // Unfinished lists the jobs that may still be in the queue, in the order of
 // their submission.
-func (q *Queue) Unfinished() (ids []gat.JobID) {
-	for _, j := range q.order {
-		if !j.state.Final() || j.gone || len(j.up) > 0 {
-			ids = append(ids, j.id)
-		}
-	}
-	return ids
+func (q *Queue) Unfinished() []gat.JobID {
+	return q.ids(func(j *job) bool { return len(j.up) > 0 || !j.state.Final() || j.gone })
+}
+
+// Idle lists those of the unfinished jobs from which no pilot is up.
+func (q *Queue) Idle() []gat.JobID {
+	return q.ids(func(j *job) bool { return len(j.up) == 0 && (!j.state.Final() || j.gone) })
 }
 
 // Spent returns the cores times time that pilots took until now.
