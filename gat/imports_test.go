@@ -29,7 +29,8 @@ var house = []struct{ pkg, imports string }{
 	{"gat/gattest", "gat"},
 
 	{"backends/all", "gat backends/..."},
-	{"backends/batch/...", "gat"},
+	{"backends/batch", "gat"},
+	{"backends/batch/batchtest", "gat backends/batch"},
 	{"backends/testbed/...", "gat"},
 	{"backends/...", "gat backends/batch"},
 

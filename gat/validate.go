@@ -59,6 +59,9 @@ func (s JobSpec) validateFiles() error {
 	if len(s.Files) > MaxJobFiles {
 		return fmt.Errorf("the job has %d files: at most %d are allowed", len(s.Files), MaxJobFiles)
 	}
+	if len(s.Argv) > 0 && !absolute(s.Argv[0]) && !strings.HasPrefix(s.Argv[0], "./") {
+		return fmt.Errorf("the job's program %q is neither an absolute path nor one of the job's files: write ./name", s.Argv[0])
+	}
 	size := 0
 	names := make(map[string]bool)
 	for _, f := range s.Files {

@@ -4,7 +4,9 @@
 package all
 
 import (
+	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
 	"github.com/zorilla-grid/zorilla/gat"
 )
@@ -14,5 +16,7 @@ func Registry() []gat.Backend {
 	return []gat.Backend{
 		local.Backend{},
 		ssh.Backend{},
+		batch.New(slurm.Dialect(), local.Backend{}),
+		batch.New(slurm.Dialect(), ssh.Backend{}),
 	}
 }

@@ -20,13 +20,17 @@ var jobTests = map[string]func(*site){
 	},
 
 	"environment": func(s *site) {
+		outs := make(map[string]string)
+		var ids []gat.JobID
 		for _, value := range awkward {
 			if strings.ContainsAny(value, "\x01\xff") {
 				continue // a queueing system may refuse these
 			}
-			out := s.file()
-			ids := s.submit(gat.JobSpec{Argv: s.Tool(ToolEnv, "GATTEST_V"), Env: []string{"GATTEST_V=" + value}, Stderr: out})
-			s.end(ids)
+			outs[value] = s.file()
+			ids = append(ids, s.submit(gat.JobSpec{Argv: s.Tool(ToolEnv, "GATTEST_V"), Env: []string{"GATTEST_V=" + value}, Stderr: outs[value]})...)
+		}
+		s.end(ids)
+		for value, out := range outs {
 			if got, err := s.read(out); err != nil || string(got) != value {
 				s.Errorf("environment value %q arrives as %q (%v)", value, got, err)
 			}
@@ -50,11 +54,15 @@ var jobTests = map[string]func(*site){
 	},
 
 	"exit status": func(s *site) {
-		for _, code := range []int{0, 3, 255} {
-			st := s.end(s.submit(gat.JobSpec{Argv: s.Tool(ToolExit, fmt.Sprint(code))}))[0]
-			s.exited(st, code)
+		codes := []int{0, 3, 255, 128 + 9}
+		var ids []gat.JobID
+		for _, code := range codes[:3] {
+			ids = append(ids, s.submit(gat.JobSpec{Argv: s.Tool(ToolExit, fmt.Sprint(code))})...)
 		}
-		s.exited(s.end(s.submit(gat.JobSpec{Argv: s.Tool(ToolSignal, "9")}))[0], 128+9)
+		ids = append(ids, s.submit(gat.JobSpec{Argv: s.Tool(ToolSignal, "9")})...)
+		for i, st := range s.end(ids) {
+			s.exited(st, codes[i])
+		}
 	},
 
 	"missing program": func(s *site) {

@@ -1,0 +1,28 @@
+set +e +f +u +x
+unset CDPATH GREP_OPTIONS
+gat_nl='
+'
+gat_cr=$(printf '\r')
+gat_path=$PATH gat_dir=
+
+# gat_catch: hands the signals that come on to the process that gat_wait waits for.
+gat_catch() {
+	gat_pid=
+	for gat_s in TERM USR1 USR2 XCPU HUP INT; do
+		trap "gat_pass $gat_s" "$gat_s"
+	done
+}
+
+gat_pass() {
+	[ -z "$gat_pid" ] || kill -"$1" "$gat_pid" 2>/dev/null
+}
+
+# gat_wait PID: sets gat_s to the status that it ends with.
+gat_wait() {
+	gat_pid=$1
+	while :; do
+		wait "$gat_pid"
+		gat_s=$?
+		kill -0 "$gat_pid" 2>/dev/null || break
+	done
+}

@@ -1,0 +1,138 @@
+package batch
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+)
+
+// Status reports what the listing that all share says, and what the accounting
+// knows of jobs that are not listed any more.
+func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, error) {
+	if err := l.usable(ctx, "status"); err != nil {
+		return nil, err
+	}
+	all := make([]gat.JobStatus, len(ids))
+	var ours []gat.JobID
+	for i, id := range ids {
+		all[i] = gat.JobStatus{ID: id, Exit: -1}
+		if l.d.ID(id) {
+			ours = append(ours, id)
+		}
+	}
+	if len(ours) == 0 {
+		return all, nil
+	}
+	listing, when, err := l.list(ctx, ours)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.lookUp(ctx, listing, when, ours); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, id := range ids {
+		if l.d.ID(id) {
+			all[i] = l.judge(id, listing, when)
+		}
+	}
+	return all, nil
+}
+
+// list returns the listing, and when the system was asked for it.
+func (l *login) list(ctx context.Context, ids []gat.JobID) (*Listing, time.Time, error) {
+	text := l.d.Status(ids)
+	out, when, err := l.polls.Poll(ctx, l.key+" "+text, l.every, func(ctx context.Context) ([]byte, error) {
+		out, err := l.ask(ctx, "status", text)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := l.d.States(out); err != nil {
+			return nil, l.d.transient("status", err)
+		}
+		return []byte(out), nil
+	})
+	if err != nil {
+		return nil, when, err
+	}
+	listing, err := l.d.States(string(out))
+	if err != nil {
+		return nil, when, l.d.transient("status", err)
+	}
+	return listing, when, nil
+}
+
+// lookUp asks the accounting about jobs that the listing does not tell enough of,
+// once for each listing. What it does not answer stays unknown.
+func (l *login) lookUp(ctx context.Context, listing *Listing, when time.Time, ids []gat.JobID) error {
+	if l.d.Account == nil {
+		return nil
+	}
+	var missing []gat.JobID
+	l.mu.Lock()
+	for _, id := range ids {
+		m := l.memo(id)
+		st, listed := listing.Find(id)
+		if listed && !(st.State == gat.Failed && st.Exit < 0) || !listed && m.submitted.After(when) ||
+			m.found.State.Final() || !m.looked.Before(when) || slices.Contains(missing, id) {
+			continue
+		}
+		m.looked = when
+		missing = append(missing, id)
+	}
+	l.mu.Unlock()
+	for len(missing) > 0 {
+		part := missing[:min(len(missing), idsAtOnce)]
+		missing = missing[len(part):]
+		out, err := l.ask(ctx, "status", l.d.Account(part))
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			continue
+		}
+		found, err := l.d.Accounts(out)
+		if err != nil {
+			continue
+		}
+		l.mu.Lock()
+		for _, id := range part {
+			if st, ok := found.Find(id); ok {
+				l.memo(id).found = st
+			}
+		}
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// judge says what is known of a job. l.mu is held.
+func (l *login) judge(id gat.JobID, listing *Listing, when time.Time) gat.JobStatus {
+	m := l.memo(id)
+	st, listed := listing.Find(id)
+	switch {
+	case m.found.State.Final() && (!listed || st.State.Final()):
+		st = m.found
+	case listed:
+	case m.submitted.After(when):
+		st = gat.JobStatus{State: gat.Queued, Exit: -1} // the listing is older
+	case m.found.State != gat.Unknown && !m.looked.Before(when):
+		st = m.found
+	case m.cancelled:
+		st = gat.JobStatus{State: gat.Cancelled, Exit: -1} // while it waited: no system keeps a record of that
+	default:
+		st = gat.JobStatus{Exit: -1}
+	}
+	if m.cancelled && st.State == gat.Failed {
+		st.State = gat.Cancelled // how it ended is our own doing
+	}
+	if why := exitReasons[st.Exit]; why != "" && st.State == gat.Failed {
+		st.Reason = strings.TrimPrefix(st.Reason+"; perhaps "+why, "; ")
+	}
+	st.ID = id
+	return st
+}

@@ -1,0 +1,197 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
+)
+
+// one is sh that runs a submit command with the script as its input.
+const one = `exec "$@"`
+
+// several is sh that does so again and again, up to the first failure.
+const several = `gat_n=$1; shift
+gat_script=$(cat)
+while [ "$gat_n" -gt 0 ]; do
+	gat_n=$((gat_n - 1))
+	printf '%s\n' "$gat_script" | "$@" || exit
+done`
+
+// Submit submits jobs: an array in one submission, up to what an array holds.
+func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
+	d := l.d
+	if err := d.valid(spec); err != nil {
+		return nil, err
+	}
+	facts, err := l.known(ctx, "submit")
+	if err != nil {
+		return nil, err
+	}
+	if err := facts.allow(spec); err != nil {
+		return nil, err
+	}
+	var all []gat.JobID
+	for left := max(spec.Count, 1); left > 0; {
+		tasks, times := 1, left
+		if most := d.maxTasks(facts); spec.Resources.Shape == gat.Array && most > 0 {
+			tasks, times = min(left, most), 1
+		}
+		ids, err := l.submit(ctx, d.job(spec, tasks, facts), times)
+		l.submitted(ids)
+		all = append(all, ids...)
+		if err != nil {
+			return all, err
+		}
+		left -= len(ids)
+	}
+	return all, nil
+}
+
+// maxTasks is how many jobs an array holds.
+func (d *Dialect) maxTasks(f *Facts) int {
+	if f != nil && f.MaxTasks > 0 {
+		return min(d.MaxTasks, f.MaxTasks)
+	}
+	return d.MaxTasks
+}
+
+// submit makes one submission several times over, in one remote command.
+func (l *login) submit(ctx context.Context, j *Job, times int) ([]gat.JobID, error) {
+	d := l.d
+	argv, err := d.Submit(j)
+	if err != nil {
+		return nil, invalid("submit", err)
+	}
+	script := d.script(j, l.pack)
+	if d.MaxScript > 0 && len(script) > d.MaxScript {
+		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(script), d.Title, d.MaxScript),
+			Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"}
+	}
+	text, args := one, argv
+	if times > 1 {
+		text, args = several, append([]string{fmt.Sprint(times)}, argv...)
+	}
+	a, err := l.sh(ctx, text, script, args...)
+	ids := d.IDs(a.out, j)
+	if n := times * j.Count; len(ids) > n {
+		ids = ids[len(ids)-n:] // what a wrapper printed before
+	}
+	switch {
+	case err != nil:
+		return ids, err
+	case a.status != 0:
+		return ids, d.fault("submit", j.Spec, a.out, a.complaint, a.status)
+	case len(ids) == 0:
+		return nil, &gat.Error{Class: gat.Permanent, Op: "submit", Err: fmt.Errorf("%s gave no job identifier: %q", d.Tool, d.said(a.out+"\n"+a.complaint)),
+			Hint: "jobs may have been submitted nevertheless"}
+	case len(ids) < times*j.Count:
+		return ids, &gat.Error{Class: gat.Transient, Op: "submit", Err: fmt.Errorf("%s gave %d identifiers for %d jobs", d.Tool, len(ids), times*j.Count)}
+	}
+	return ids, nil
+}
+
+func (l *login) submitted(ids []gat.JobID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		l.memo(id).submitted = time.Now()
+	}
+}
+
+// allow refuses what the site is known not to have. Some schedulers would refuse it,
+// others let it wait for ever; either way it is said in the same words.
+func (f *Facts) allow(spec gat.JobSpec) error {
+	r := spec.Resources
+	if f == nil || len(f.Info.Queues) == 0 {
+		return nil
+	}
+	if r.Queue != "" && !strings.ContainsAny(r.Queue, ",@*") {
+		if _, ok := f.Queue(r.Queue); !ok {
+			var names []string
+			for _, q := range f.Info.Queues {
+				names = append(names, q.Name)
+			}
+			return refusal(Queue, spec, "there are "+strings.Join(names, ", "))
+		}
+	}
+	if f.Info.AccountNeeded && r.Account == "" && len(r.Native) == 0 && len(f.Info.Accounts) != 1 {
+		return refusal(Account, spec, strings.Join(f.Info.Accounts, ", "))
+	}
+	q, ok := f.Queue(r.Queue)
+	if !ok {
+		return nil
+	}
+	if q.MaxWalltime > 0 && r.Walltime > q.MaxWalltime {
+		return refusal(Walltime, spec, fmt.Sprintf("%s in %s", Span(q.MaxWalltime), q.Name))
+	}
+	if q.Nodes > 0 && r.Nodes > q.Nodes {
+		return refusal(Nodes, spec, fmt.Sprintf("%s has %d", q.Name, q.Nodes))
+	}
+	if names := f.Features[q.Name]; f.Features != nil && identifier.MatchString(r.Constraint) {
+		for _, name := range names {
+			if name == r.Constraint {
+				return nil
+			}
+		}
+		return refusal(Constraint, spec, "the nodes of "+q.Name+" have: "+strings.Join(names, " "))
+	}
+	return nil
+}
+
+// Cancel ends jobs, many with one command.
+func (l *login) Cancel(ctx context.Context, ids ...gat.JobID) error {
+	if err := l.usable(ctx, "cancel"); err != nil {
+		return err
+	}
+	var ours []gat.JobID
+	for _, id := range ids {
+		if l.d.ID(id) {
+			ours = append(ours, id)
+		}
+	}
+	l.mu.Lock()
+	for _, id := range ours {
+		l.memo(id).cancelled = true
+	}
+	l.mu.Unlock()
+	var errs []error
+	for len(ours) > 0 {
+		part := ours[:min(len(ours), idsAtOnce)]
+		ours = ours[len(part):]
+		if err := l.cancel(ctx, part); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return errors.Join(errs...)
+}
+
+// idsAtOnce is how many identifiers one command line gets.
+const idsAtOnce = 500
+
+func (l *login) cancel(ctx context.Context, ids []gat.JobID) error {
+	a, err := l.sh(ctx, plain+one, "", l.d.Cancel(ids)...)
+	if err != nil {
+		return err
+	}
+	if a.status == 0 {
+		return nil
+	}
+	// Jobs that are gone are no error, whatever status the command ends with.
+	var rest strings.Builder
+	for line := range strings.Lines(a.complaint + "\n" + a.out) {
+		if strings.TrimSpace(line) != "" && (l.d.Gone == nil || !l.d.Gone.MatchString(line)) {
+			rest.WriteString(line)
+		}
+	}
+	if rest.Len() == 0 && a.complaint+a.out != "" {
+		return nil
+	}
+	return l.d.fault("cancel", gat.JobSpec{}, "", rest.String(), a.status)
+}

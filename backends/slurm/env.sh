@@ -1,0 +1,19 @@
+GAT_JOB=$SLURM_JOB_ID
+[ -z "$SLURM_ARRAY_JOB_ID" ] || GAT_JOB=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+GAT_CORES=$SLURM_CPUS_ON_NODE
+case $SLURM_JOB_CPUS_PER_NODE in
+*,* | '') ;;
+*) GAT_CORES=${SLURM_JOB_CPUS_PER_NODE%%(*} ;;
+esac
+GAT_MEMORY=
+if [ "${SLURM_MEM_PER_NODE:-0}" -gt 0 ] 2>/dev/null; then
+	GAT_MEMORY=$((SLURM_MEM_PER_NODE * 1048576))
+elif [ "${SLURM_MEM_PER_CPU:-0}" -gt 0 ] 2>/dev/null; then
+	GAT_MEMORY=$((SLURM_MEM_PER_CPU * ${GAT_CORES:-1} * 1048576))
+fi
+GAT_GPUS=${CUDA_VISIBLE_DEVICES:-${ROCR_VISIBLE_DEVICES:-${SLURM_STEP_GPUS:-$SLURM_JOB_GPUS}}}
+GAT_LEFT=
+[ -z "$SLURM_JOB_END_TIME" ] || GAT_LEFT=$((SLURM_JOB_END_TIME - $(date +%s)))
+for gat_s in GAT_JOB GAT_CORES GAT_MEMORY GAT_GPUS GAT_LEFT; do
+	eval "[ -n \"\$$gat_s\" ] && export $gat_s || unset $gat_s"
+done
