@@ -1,8 +1,8 @@
-// Package testbed runs real OpenSSH servers for tests, and wide-area networks
-// between them, on one Linux machine, without touching it.
+// Package testbed runs real OpenSSH servers and queueing systems for tests, and
+// wide-area networks between them, on one Linux machine, without touching it.
 //
 // A [Farm] is a small network of hosts, a [WAN] one of sites with distances,
-// firewalls and NATs between them. Every [Host] has a network, mount,
+// firewalls and NATs between them, a [Grid] one of clusters. Every [Host] has a network, mount,
 // uts, ipc and pid namespace of its own; its root file system is an overlay
 // on the machine's own, so it has the machine's programs and none of its
 // users, files or processes. What a test does in a host is gone with the host.
@@ -22,7 +22,7 @@
 // is in that process. When it closes, be it by [Net.Close] or by a SIGKILL,
 // the first process of every host ends, which ends the host and all in it, and
 // a keeper process ends what still runs in the client's namespace and removes
-// the network's directory; the cards of a WAN's router are open files of the
+// the network's directory, in which the disks of clusters are; the cards of a WAN's router are open files of the
 // test process. No namespace has a name and no mount is made in the machine's
 // own mount namespace, so there is nothing else to clean.
 //

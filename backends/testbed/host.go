@@ -13,6 +13,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -45,13 +46,37 @@ type Host struct {
 	gateway  netip.Addr // to all other networks; zero without one
 	net      *os.File   // network namespace
 	switches *os.File   // network namespace with the bridges it is plugged into
-	pidfd    *os.File   // process 1
-	pid      int        // of process 1, as the machine sees it
-	init     *exec.Cmd
-	ended    chan struct{} // closed when process 1 and all others are gone
+
+	disks   []disk                      // what outlives a [Cluster.Reboot]
+	files   func() []hostFile           // what populate writes besides its own, or nil
+	daemons func(context.Context) error // starts what the host runs besides sshd, or nil
+
+	life atomic.Pointer[life] // since the last start; nil before the first
 
 	mu       sync.Mutex
 	baseline map[string]fileState // what is no leftover, by path
+}
+
+// life is a host between a start and an end.
+type life struct {
+	init  *exec.Cmd     // process 1
+	pidfd *os.File      // of process 1
+	ended chan struct{} // closed when process 1 and all others are gone
+}
+
+// disk is a directory of the machine that is mounted on a host: it is there
+// again when the host comes back, and several hosts may have the same one.
+type disk struct {
+	dir, at string
+	shared  bool
+}
+
+// hostFile is a file that a host has from the start.
+type hostFile struct {
+	path    string
+	content []byte
+	mode    os.FileMode
+	owner   string // root if empty
 }
 
 // boot starts the host and its sshd, and notes what is there.
@@ -63,56 +88,67 @@ func (h *Host) boot(ctx context.Context, lifeline *os.File, m *machine) error {
 	defer stdout.Close()
 	var stderr bytes.Buffer
 	init := &exec.Cmd{Stdout: w, Stderr: &stderr, ExtraFiles: []*os.File{lifeline}, Env: environment("root", "/root")}
-	err = startInit(h.net, m.mountpoint, h.Name, init, func() error { return m.populate(h) })
+	err = startInit(h.net, m.mountpoint, h.Name, h.disks, init, func() error { return m.populate(h) })
 	w.Close()
 	if err != nil {
 		return err
 	}
-	h.init, h.pid = init, init.Process.Pid
+	l := &life{init: init, ended: make(chan struct{})}
 	go func() {
 		init.Wait()
-		close(h.ended)
+		close(l.ended)
 	}()
-	if h.pidfd, err = openPidfd(h.pid); err != nil {
+	if l.pidfd, err = openPidfd(init.Process.Pid); err != nil {
+		init.Process.Kill()
+		<-l.ended
 		return err
+	}
+	if last := h.life.Swap(l); last != nil {
+		last.pidfd.Close()
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		stdout.SetReadDeadline(deadline)
 	}
 	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "up\n" {
 		init.Process.Kill()
-		<-h.ended
+		<-l.ended
 		return fmt.Errorf("process 1 ended: %s", strings.TrimSpace(stderr.String()))
 	}
 	if err := h.startSSHD(ctx); err != nil {
 		return err
 	}
-	return h.takeBaseline()
+	if h.daemons == nil { // otherwise they have yet to start
+		return h.takeBaseline()
+	}
+	return nil
 }
 
 // up tells whether the host has been started and not ended.
 func (h *Host) up() bool {
+	l := h.life.Load()
+	if l == nil {
+		return false
+	}
 	select {
-	case <-h.ended:
+	case <-l.ended:
 		return false
 	default:
-		return h.pidfd != nil
+		return true
 	}
 }
 
 // release waits until the host is gone and gives back what it used.
 func (h *Host) release() error {
-	if h.init != nil {
+	if l := h.life.Load(); l != nil {
 		select {
-		case <-h.ended:
+		case <-l.ended:
+			l.pidfd.Close()
 		case <-time.After(closeTime):
 			return fmt.Errorf("host %s is still there after %v", h.Name, closeTime)
 		}
 	}
-	for _, file := range []*os.File{h.net, h.pidfd} {
-		if file != nil {
-			file.Close()
-		}
+	if h.net != nil {
+		h.net.Close()
 	}
 	return nil
 }
@@ -181,7 +217,7 @@ func (h *Host) inside(fn func() error) error {
 	if !h.up() {
 		return fmt.Errorf("host %s is down", h.Name)
 	}
-	return inHost(h.pidfd, fn)
+	return inHost(h.life.Load().pidfd, fn)
 }
 
 // readFile reads a file of the host.
@@ -224,18 +260,20 @@ func (h *Host) setPorts(name string, state int) error {
 }
 
 // Kill ends the host as a power cut does: its network goes first, so nobody is
-// told, and then all its processes at once. It does not come back.
+// told, and then all its processes at once. It does not come back by itself;
+// a host of a cluster does by [Cluster.Start].
 func (h *Host) Kill() error {
 	if err := h.Cut(); err != nil {
 		return err
 	}
-	if err := h.init.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	l := h.life.Load()
+	if err := l.init.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kill %s: %w", h.Name, err)
 	}
 	timeout := time.NewTimer(linkTime)
 	defer timeout.Stop()
 	select {
-	case <-h.ended:
+	case <-l.ended:
 		return nil
 	case <-timeout.C:
 		return fmt.Errorf("kill %s: processes are still there after %v", h.Name, linkTime)

@@ -87,9 +87,9 @@ cat <&3 &
 wait $!`
 
 // startInit builds the root file system of a host on the empty directory dir,
-// calls populate with that root in place, and starts process 1 there. The
+// with disks in it, calls populate with that root in place, and starts process 1 there. The
 // machine's mount namespace sees nothing of it.
-func startInit(net *os.File, dir, name string, init *exec.Cmd, populate func() error) error {
+func startInit(net *os.File, dir, name string, disks []disk, init *exec.Cmd, populate func() error) error {
 	init.Path = "/bin/sh"
 	init.Args = []string{"init", "-c", initScript}
 	init.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID}
@@ -101,7 +101,7 @@ func startInit(net *os.File, dir, name string, init *exec.Cmd, populate func() e
 		if err := unix.Sethostname([]byte(name)); err != nil {
 			return fmt.Errorf("set host name: %w", err)
 		}
-		if err := makeRoot(dir); err != nil {
+		if err := makeRoot(dir, disks); err != nil {
 			return err
 		}
 		if err := populate(); err != nil {
@@ -121,7 +121,7 @@ func openPidfd(pid int) (*os.File, error) {
 
 // makeRoot makes an overlay on the machine's root the root of the calling
 // thread, which must be in a mount namespace of its own.
-func makeRoot(dir string) error {
+func makeRoot(dir string, disks []disk) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -152,6 +152,15 @@ func makeRoot(dir string) error {
 		}
 		if err := mountTmpfs(path, m.size, m.mode, unix.MS_NOSUID); err != nil {
 			return err
+		}
+	}
+	for _, d := range disks {
+		at := filepath.Join(root, d.at)
+		if err := os.MkdirAll(at, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(d.dir, at, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount disk on %s: %w", d.at, err)
 		}
 	}
 	if err := makeDev(filepath.Join(root, "dev")); err != nil {

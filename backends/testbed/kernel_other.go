@@ -24,4 +24,4 @@ func terminateGroup(int) error                                { return errLinuxO
 func tryLock(*os.File) (bool, error)                          { return false, errLinuxOnly }
 func ownerOf(fs.FileInfo) uint32                              { return 0 }
 
-func startInit(*os.File, string, string, *exec.Cmd, func() error) error { return errLinuxOnly }
+func startInit(*os.File, string, string, []disk, *exec.Cmd, func() error) error { return errLinuxOnly }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,8 +21,16 @@ const (
 	leftoverLines = 50
 )
 
-// writable are the places where users of a host can write.
-func writable() []string { return []string{"/tmp", "/var/tmp", "/dev/shm", "/run", "/home"} }
+// writable are the places where users of the host can write.
+func (h *Host) writable() []string {
+	places := []string{"/tmp", "/var/tmp", "/dev/shm", "/run", "/home"}
+	for _, d := range h.disks {
+		if d.shared && !slices.Contains(places, d.at) {
+			places = append(places, d.at)
+		}
+	}
+	return places
+}
 
 // fileState is what changes when a file does.
 type fileState struct {
@@ -39,11 +48,11 @@ func stateOf(info fs.FileInfo) fileState {
 	return s
 }
 
-// snapshot lists the files in the writable places. It runs inside the host.
-// Files that vanish meanwhile are left out.
-func snapshot() (map[string]fileState, error) {
+// snapshot lists the files in places. It runs inside the host. Files that
+// vanish meanwhile are left out.
+func snapshot(places []string) (map[string]fileState, error) {
 	files := make(map[string]fileState)
-	for _, top := range writable() {
+	for _, top := range places {
 		err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
 			if err == nil && name != sshdPid {
 				var info fs.FileInfo
@@ -65,12 +74,49 @@ func snapshot() (map[string]fileState, error) {
 
 func (h *Host) takeBaseline() error {
 	return h.inside(func() error {
-		files, err := snapshot()
+		files, err := snapshot(h.writable())
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.baseline = files
 		return err
 	})
+}
+
+// renewBaseline is takeBaseline for a host that has come back: what is on its
+// disks is what it was before.
+func (h *Host) renewBaseline() error {
+	return h.inside(func() error {
+		files, err := snapshot(h.writable())
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		onDisk := func(name string) bool {
+			return slices.ContainsFunc(h.disks, func(d disk) bool { return strings.HasPrefix(name, d.at+"/") })
+		}
+		maps.DeleteFunc(h.baseline, func(name string, _ fileState) bool { return !onDisk(name) })
+		for name, state := range files {
+			if !onDisk(name) {
+				h.baseline[name] = state
+			}
+		}
+		return err
+	})
+}
+
+// expectAll makes dir and what is in it, as it is now, no leftover, and returns
+// the baseline before that.
+func (h *Host) expectAll(dir string) (before map[string]fileState, err error) {
+	err = h.inside(func() error {
+		files, err := snapshot(h.writable())
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		before = maps.Clone(h.baseline)
+		maps.DeleteFunc(files, func(name string, _ fileState) bool {
+			return name != dir && !strings.HasPrefix(name, dir+"/")
+		})
+		maps.Copy(h.baseline, files)
+		return err
+	})
+	return before, err
 }
 
 // expect makes name, as it is now, no leftover.
@@ -95,7 +141,8 @@ func (h *Host) expect(name string) error {
 //     /run and /home;
 //   - listening TCP and Unix sockets and bound UDP sockets, except sshd's.
 //
-// A session that is open runs processes, which count.
+// A session that is open runs processes, which count. On a host of a cluster,
+// only what belongs to alice or bob counts: all else is the daemons'.
 func (h *Host) Leftovers(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -116,7 +163,7 @@ func (h *Host) Leftovers(ctx context.Context) ([]string, error) {
 			return err
 		}
 		left = append(left, files...)
-		sockets, err := listening(procs)
+		sockets, err := listening(procs, h.mayOwn)
 		left = append(left, sockets...)
 		return err
 	})
@@ -128,7 +175,7 @@ func (h *Host) Leftovers(ctx context.Context) ([]string, error) {
 
 // newFiles compares the writable places with the baseline, inside the host.
 func (h *Host) newFiles() ([]string, error) {
-	files, err := snapshot()
+	files, err := snapshot(h.writable())
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +185,7 @@ func (h *Host) newFiles() ([]string, error) {
 	for name, now := range files {
 		then, known := h.baseline[name]
 		switch {
+		case !h.mayOwn(userName(now.uid)):
 		case !known:
 			left = append(left, fmt.Sprintf("%s %s of %s, %d bytes", kind(now.mode), name, userName(now.uid), now.size))
 		case then != now:
@@ -146,6 +194,12 @@ func (h *Host) newFiles() ([]string, error) {
 	}
 	slices.Sort(left)
 	return left, nil
+}
+
+// mayOwn tells whether what belongs to a user may be a leftover.
+func (h *Host) mayOwn(user string) bool {
+	a, ok := accountOf(user)
+	return h.daemons == nil || ok && a.login
 }
 
 func kind(mode fs.FileMode) string {

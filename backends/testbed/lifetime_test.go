@@ -199,9 +199,14 @@ func TestChild(t *testing.T) {
 		t.Skip("runs in a process of TestKilledProcess only")
 	}
 	var f *testbed.Net
-	if os.Getenv(childEnv) == "wan" {
+	switch os.Getenv(childEnv) {
+	case "wan":
 		f = testbed.WideArea(t, testbed.Place{Name: "east", Inner: 1, Way: testbed.Masquerade}, testbed.Place{Name: "west"}).Net
-	} else {
+	case "clusters":
+		g := testbed.Clusters(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 1, Shared: "/home"})
+		must(t, g.Clusters[0].Head, `sbatch -o /dev/null --wrap "trap '' TERM HUP; sleep 1005"`)
+		f = g.Net
+	default:
 		f = testbed.SSH(t).Net
 	}
 	host := f.Hosts()[0]
@@ -223,7 +228,7 @@ func TestChild(t *testing.T) {
 
 func TestKilledProcess(t *testing.T) {
 	testbed.Require(t)
-	for _, of := range []string{"farm", "wan"} {
+	for _, of := range []string{"farm", "wan", "clusters"} {
 		t.Run(of, func(t *testing.T) { killProcess(t, of) })
 	}
 }

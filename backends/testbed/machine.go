@@ -5,11 +5,14 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -191,28 +194,33 @@ func (m *machine) populate(h *Host) error {
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		return err
 	}
-	for _, file := range []struct {
-		path    string
-		content []byte
-		mode    os.FileMode
-	}{
-		{"/etc/hostname", []byte(h.Name + "\n"), 0o644},
-		{"/etc/hosts", m.hosts, 0o644},
-		{"/etc/resolv.conf", nil, 0o644},
-		{"/etc/passwd", m.passwd, 0o644},
-		{"/etc/group", m.group, 0o644},
-		{"/etc/shadow", m.shadow, 0o640},
-		{sshdConfig, h.sshdConfig(), 0o644},
-		{sshdKey, m.hostKeys[h.Name], 0o600},
-		{sshdLog, nil, 0o600},
-	} {
-		if err := os.WriteFile(file.path, file.content, file.mode); err != nil {
+	files := []hostFile{
+		{path: "/etc/hostname", content: []byte(h.Name + "\n"), mode: 0o644},
+		{path: "/etc/hosts", content: m.hosts, mode: 0o644},
+		{path: "/etc/resolv.conf", mode: 0o644},
+		{path: "/etc/passwd", content: m.passwd, mode: 0o644},
+		{path: "/etc/group", content: m.group, mode: 0o644},
+		{path: "/etc/shadow", content: m.shadow, mode: 0o640},
+		{path: sshdConfig, content: h.sshdConfig(), mode: 0o644},
+		{path: sshdKey, content: m.hostKeys[h.Name], mode: 0o600},
+		{path: sshdLog, mode: 0o600},
+	}
+	if h.files != nil {
+		files = append(files, h.files()...)
+	}
+	for _, f := range files {
+		if err := f.write(); err != nil {
 			return err
 		}
 	}
 	for _, a := range accounts() {
 		if !a.login {
 			continue
+		}
+		if err := os.Mkdir(a.home, 0o755); errors.Is(err, os.ErrExist) {
+			continue // it is on a disk
+		} else if err != nil {
+			return err
 		}
 		bashrc := ""
 		if h.noise {
@@ -236,4 +244,30 @@ func (m *machine) populate(h *Host) error {
 		}
 	}
 	return nil
+}
+
+// write makes the file, and the directory that it is in.
+func (f hostFile) write() error {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.path, f.content, f.mode); err != nil {
+		return err
+	}
+	if f.owner == "" {
+		return nil
+	}
+	u, err := user.Lookup(f.owner)
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(f.path, uid, gid)
 }

@@ -56,7 +56,7 @@ func (s subnet) on(in segment, device, peer string, number byte) port {
 // layOut names the hosts and says what is connected to what.
 func (f *Farm) layOut(s subnet) {
 	host := func(name string, number byte, in ...segment) *Host {
-		h := &Host{Name: name, User: "alice", ended: make(chan struct{})}
+		h := &Host{Name: name, User: "alice"}
 		for i, seg := range in {
 			h.ports = append(h.ports, s.on(seg, fmt.Sprintf("eth%d", i), fmt.Sprintf("%s%d", name, i), number))
 		}

@@ -28,7 +28,7 @@ const (
 	lockDir = "/var/lib/dpkg"
 )
 
-// packages returns the Debian packages that tests with real daemons may use.
+// packages returns the Debian packages that all tests with real daemons may use.
 func packages() []string {
 	return []string{"openssh-server", "openssh-client", "openjdk-17-jdk-headless", "iproute2", "nftables", "procps", "iperf3"}
 }
@@ -40,6 +40,13 @@ func packages() []string {
 // at the same time wait for each other.
 func Require(t testing.TB) {
 	t.Helper()
+	require(t)
+}
+
+// require is [Require] for a test that needs more packages.
+func require(t testing.TB, more ...string) {
+	t.Helper()
+	wanted := append(packages(), more...)
 	mode := os.Getenv(Env)
 	switch mode {
 	case "":
@@ -56,11 +63,11 @@ func Require(t testing.TB) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), installTime)
 	defer cancel()
-	gone, err := missing(ctx)
+	gone, err := missing(ctx, wanted)
 	if err == nil && len(gone) > 0 && mode == "install" {
-		err = install(ctx)
+		err = install(ctx, wanted)
 		if err == nil {
-			gone, err = missing(ctx)
+			gone, err = missing(ctx, wanted)
 		}
 	}
 	if err != nil {
@@ -72,8 +79,8 @@ func Require(t testing.TB) {
 }
 
 // missing lists the packages that are not completely installed.
-func missing(ctx context.Context) ([]string, error) {
-	args := append([]string{"-W", "-f", "${Package} ${db:Status-Abbrev}\n"}, packages()...)
+func missing(ctx context.Context, wanted []string) ([]string, error) {
+	args := append([]string{"-W", "-f", "${Package} ${db:Status-Abbrev}\n"}, wanted...)
 	out, err := exec.CommandContext(ctx, "dpkg-query", args...).Output()
 	// Status 1 says that some package is unknown, which is an answer.
 	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() != 1) {
@@ -85,7 +92,7 @@ func missing(ctx context.Context) ([]string, error) {
 			installed[f[0]] = true
 		}
 	}
-	return slices.DeleteFunc(packages(), func(p string) bool { return installed[p] }), nil
+	return slices.DeleteFunc(slices.Clone(wanted), func(p string) bool { return installed[p] }), nil
 }
 
 // installScript outlives a test process that dies: dpkg is never cut off in
@@ -95,7 +102,7 @@ func missing(ctx context.Context) ([]string, error) {
 var installScript string
 
 // install installs what is missing, unless another process just did.
-func install(ctx context.Context) error {
+func install(ctx context.Context, wanted []string) error {
 	lock, err := os.Open(lockDir)
 	if err != nil {
 		return fmt.Errorf("lock the installation: %w", err)
@@ -104,7 +111,7 @@ func install(ctx context.Context) error {
 	if err := lockFile(ctx, lock); err != nil {
 		return fmt.Errorf("wait for another installation: %w", err)
 	}
-	gone, err := missing(ctx)
+	gone, err := missing(ctx, wanted)
 	if err != nil || len(gone) == 0 {
 		return err
 	}

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -16,6 +17,12 @@ var shared struct {
 	started bool
 	farm    *Farm
 	err     error
+	grids   map[Spec]*sharedGrid
+}
+
+type sharedGrid struct {
+	grid *Grid
+	err  error
 }
 
 // Shared returns the one farm that all tests of this process share, and starts
@@ -43,8 +50,41 @@ func Shared(t testing.TB) *Farm {
 	return shared.farm
 }
 
-// Main runs the tests of a package and closes the farm they shared, if any.
-// It returns the exit code, which is not 0 if the farm could not be closed:
+// SharedCluster returns the one cluster of that kind that all tests of this
+// process share, and starts it for the first that asks, with a [Grid] of its
+// own. It skips or fails the test as [Clusters] does. Tests that share a cluster
+// leave it as they found it, as with [Shared]; they may kill a host if they
+// start it again.
+func SharedCluster(t testing.TB, spec Spec) *Cluster {
+	t.Helper()
+	g, err := newGrid([]Spec{spec})
+	if err != nil {
+		t.Fatalf("start shared cluster: %v", err)
+	}
+	require(t, g.packages()...)
+	shared.Lock()
+	defer shared.Unlock()
+	s := shared.grids[spec]
+	if s == nil {
+		s = &sharedGrid{grid: g, err: g.start(context.Background())}
+		if shared.grids == nil {
+			shared.grids = make(map[Spec]*sharedGrid)
+		}
+		shared.grids[spec] = s
+	}
+	if s.err != nil {
+		t.Fatalf("start shared cluster: %v", s.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.grid.logSSHD(t)
+		}
+	})
+	return s.grid.Clusters[0]
+}
+
+// Main runs the tests of a package and closes what they shared, if anything.
+// It returns the exit code, which is not 0 if something could not be closed:
 //
 //	func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
 func Main(m *testing.M) int {
@@ -56,15 +96,19 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// Close closes the shared farm, if there is one; [Main] calls it. The next
-// call of [Shared] starts another.
+// Close closes the shared farm and clusters, if there are any; [Main] calls it.
+// The next call of [Shared] or [SharedCluster] starts others.
 func Close() error {
 	shared.Lock()
 	defer shared.Unlock()
-	farm := shared.farm
-	shared.started, shared.farm, shared.err = false, nil, nil
-	if farm == nil {
-		return nil
+	farm, grids := shared.farm, shared.grids
+	shared.started, shared.farm, shared.err, shared.grids = false, nil, nil, nil
+	var errs []error
+	if farm != nil {
+		errs = append(errs, farm.Close())
 	}
-	return farm.Close()
+	for _, s := range grids {
+		errs = append(errs, s.grid.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -13,8 +13,8 @@ import (
 )
 
 // listening describes the sockets of a host that wait for somebody, except
-// those of sshd. It runs inside the host.
-func listening(procs []Process) ([]string, error) {
+// those of sshd and of users that may own none. It runs inside the host.
+func listening(procs []Process, mayOwn func(user string) bool) ([]string, error) {
 	var left []string
 	// Not /proc/net: that is of the reader, who has no number in the host.
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6", "unix"} {
@@ -39,7 +39,7 @@ func listening(procs []Process) ([]string, error) {
 			switch {
 			case i < 0:
 				left = append(left, fmt.Sprintf("listening %s %s", protocol, name))
-			case !procs[i].sshd:
+			case !procs[i].sshd && mayOwn(procs[i].User):
 				left = append(left, fmt.Sprintf("listening %s %s, process %s", protocol, name, procs[i]))
 			}
 		}

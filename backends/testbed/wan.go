@@ -197,7 +197,7 @@ func (w *WAN) layOut(places []Place) error {
 		}
 		names = append(names, p.Name)
 		s := &Site{Name: p.Name, place: p, Outer: publicAddr(p.number, outerNumber).String(), wan: w}
-		s.Head = &Host{Name: p.Name, User: "alice", ended: make(chan struct{}), gateway: publicAddr(p.number, borderNumber),
+		s.Head = &Host{Name: p.Name, User: "alice", gateway: publicAddr(p.number, borderNumber),
 			Addr: publicAddr(p.number, headNumber).String()}
 		s.Head.ports = []port{p.public(p.Name, "eth0", headNumber)}
 		if p.Way != Routed && !p.HeadOutside {
@@ -206,7 +206,7 @@ func (w *WAN) layOut(places []Place) error {
 		}
 		w.hosts = append(w.hosts, s.Head)
 		for j := range p.Inner {
-			h := &Host{Name: fmt.Sprintf("%s%d", p.Name, j+1), User: "alice", ended: make(chan struct{}), jump: s.Head}
+			h := &Host{Name: fmt.Sprintf("%s%d", p.Name, j+1), User: "alice", jump: s.Head}
 			number := byte(innerNumber + j)
 			switch p.Way {
 			case Routed:
