@@ -95,7 +95,7 @@ func newApp(stdout, stderr *os.File) *cli.App {
 	onUsage := func(c *cli.Context, err error, _ bool) error {
 		help := "zorilla"
 		if c.Command != nil && c.Command.Name != "" && c.Command.Name != "zorilla" {
-			help += " " + c.Command.Name
+			help = c.Command.HelpName
 		}
 		text := strings.TrimPrefix(err.Error(), "flag provided but not defined: ")
 		if text != err.Error() {
@@ -105,6 +105,7 @@ func newApp(stdout, stderr *os.File) *cli.App {
 	}
 	commands := []*cli.Command{
 		runCommand(stdout, stderr),
+		sitesCommand(stdout, stderr),
 		psCommand(stdout, stderr),
 		logsCommand(stdout, stderr),
 		cancelCommand(stderr),
@@ -113,9 +114,11 @@ func newApp(stdout, stderr *os.File) *cli.App {
 		versionCommand(stdout),
 	}
 	for _, c := range commands {
-		c.OnUsageError = onUsage
-		c.HideHelpCommand = true
-		c.CustomHelpTemplate = commandHelp
+		for _, c := range append(c.Subcommands, c) {
+			c.OnUsageError = onUsage
+			c.HideHelpCommand = true
+			c.CustomHelpTemplate = commandHelp
+		}
 	}
 	return &cli.App{
 		Name:                      "zorilla",

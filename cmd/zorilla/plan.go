@@ -37,9 +37,8 @@ func plan(c *cli.Context) (launcher.Job, launcher.Options, error) {
 		Command: append([]string{"zorilla"}, os.Args[1:]...),
 		Verbose: c.Bool("verbose"),
 	}
-	opts.Backends = all.Registry()
 	if opts.Lease, err = timeFlag(c, "lease", launcher.MinLease); err == nil {
-		opts.Sites, err = sites(c.String("sites"), c.StringSlice("site"), opts.Backends)
+		opts.Sites, opts.Backends, err = sites(c.String("sites"), c.StringSlice("site"))
 	}
 	if err != nil {
 		return launcher.Job{}, launcher.Options{}, &usageError{err, ""}
@@ -47,36 +46,39 @@ func plan(c *cli.Context) (launcher.Job, launcher.Options, error) {
 	return job, opts, nil
 }
 
-// sites reads the sites file, or returns the built-in local site.
-func sites(flag string, names []string, backends []gat.Backend) ([]*launcher.Site, error) {
+// sites reads the sites file, or returns the built-in local site, with the
+// backends that reach the sites.
+func sites(flag string, names []string) ([]*launcher.Site, []gat.Backend, error) {
+	backends := all.Registry()
 	path, ok := launcher.FindSites(flag)
 	if !ok {
-		return launcher.SelectSites([]*launcher.Site{launcher.LocalSite()}, names)
+		some, err := launcher.SelectSites([]*launcher.Site{launcher.LocalSite()}, names)
+		return some, backends, err
 	}
-	all, err := launcher.ReadSites(path, launcher.SitesRules{URL: checkURL(backends)})
+	file, err := launcher.ReadSites(path, launcher.SitesRules{
+		URL: func(u *url.URL) error { return checkURL(backends, u) },
+	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	some, err := launcher.SelectSites(all.List, names)
+	some, err := launcher.SelectSites(file.List, names)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return some, nil
+	return some, backends, nil
 }
 
-// checkURL returns a function that says what is wrong with a site's URL.
-func checkURL(backends []gat.Backend) func(*url.URL) error {
-	return func(u *url.URL) error {
-		var known []string
-		for _, b := range backends {
-			if slices.Contains(b.Schemes(), u.Scheme) {
-				return b.Check(u)
-			}
-			known = append(known, b.Schemes()...)
+// checkURL says what is wrong with a site's URL.
+func checkURL(backends []gat.Backend, u *url.URL) error {
+	var known []string
+	for _, b := range backends {
+		if slices.Contains(b.Schemes(), u.Scheme) {
+			return b.Check(u)
 		}
-		slices.Sort(known)
-		return fmt.Errorf("%q has the unknown scheme %q; known are %s", u.Redacted(), u.Scheme, strings.Join(known, ", "))
+		known = append(known, b.Schemes()...)
 	}
+	slices.Sort(known)
+	return fmt.Errorf("%q has the unknown scheme %q; known are %s", u.Redacted(), u.Scheme, strings.Join(known, ", "))
 }
 
 func jobOf(c *cli.Context) (launcher.Job, error) {

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+const checkHelp = `It logs in everywhere at once and tells what is found: by which URL, the
+platform, scratch that may be used, Java, and of queueing systems the queues with
+their limits, whether an account is needed, and how pilots will get to the compute
+nodes. It submits nothing and leaves nothing behind.
+
+With --deep it also runs a job of one small worker at each site that can be used,
+and tells what that saw where it ran: the compute node, the cores it was granted,
+scratch and Java there, and how it is connected. It waits for a queue as
+long as --wait says.
+
+Exit status: 0 when every site can be used, 1 when one cannot, 2 for a mistake on
+the command line or in the sites file.`
+
+func sitesCommand(stdout, stderr *os.File) *cli.Command {
+	return &cli.Command{
+		Name:      "sites",
+		Usage:     "log in everywhere and tell what works there (sites check)",
+		UsageText: "check [flags]",
+		Subcommands: []*cli.Command{{
+			Name:        "check",
+			Usage:       "log in everywhere and tell what works there",
+			UsageText:   "[flags]",
+			Description: checkHelp,
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "sites", Usage: "sites `FILE`"},
+				&cli.StringSliceFlag{Name: "site", Usage: "look at the site `NAME` of the file only; may be repeated"},
+				&cli.BoolFlag{Name: "deep", DisableDefaultText: true, Usage: "also run a small job at each site"},
+				&cli.StringFlag{Name: "wait", Usage: "with --deep: wait for a queue at most `TIME`", DefaultText: "5m"},
+				&cli.StringFlag{Name: "pilot", Usage: "with --deep: use `FILE` as the pilot binary", DefaultText: "$ZORILLA_PILOT, else found or built"},
+				&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "print it as one line of JSON"},
+			},
+			Action: func(c *cli.Context) error { return checkSites(c, stdout, stderr) },
+		}},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage("zorilla sites", "unknown command %q; there is sites check", c.Args().First())
+			}
+			return usage("zorilla sites check", "write zorilla sites check")
+		},
+	}
+}
+
+func checkSites(c *cli.Context, stdout, stderr *os.File) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	chosen, backends, err := sites(c.String("sites"), c.StringSlice("site"))
+	if err != nil {
+		return &usageError{err, ""}
+	}
+	o := launcher.CheckOptions{Backends: backends}
+	screen := newScreen(stdout, stderr, false)
+	asker := newAsker(screen)
+	o.Ask = asker.Ask
+	defer asker.Close()
+	if !c.Bool("deep") && (c.IsSet("wait") || c.IsSet("pilot")) {
+		return usage("zorilla sites check", "--wait and --pilot go with --deep")
+	}
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	wait, err := timeFlag(c, "wait", time.Second)
+	if err != nil {
+		return &usageError{err, ""}
+	}
+	if c.Bool("deep") {
+		opts := launcher.Options{Backends: backends, Pilot: c.String("pilot"), Version: version(), Ask: asker.Ask,
+			Command: append([]string{"zorilla"}, os.Args[1:]...)}
+		o.Probe = func(ctx context.Context, site *launcher.Site) launcher.ProbeCheck {
+			return launcher.ProbeSite(ctx, site, cmp.Or(wait, defaultProbeWait), opts)
+		}
+	}
+	checks := launcher.CheckSites(ctx, chosen, o)
+	if ctx.Err() != nil {
+		return exitStatus(launcher.ExitInterrupted)
+	}
+	if c.Bool("json") {
+		line, err := json.Marshal(struct {
+			V     int                  `json:"v"`
+			Sites []launcher.SiteCheck `json:"sites"`
+		}{1, checks})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "%s\n", line)
+	} else {
+		printChecks(stdout, checks)
+	}
+	for _, s := range checks {
+		if !s.Usable {
+			return exitStatus(exitUnusable)
+		}
+	}
+	return nil
+}
+
+// exitUnusable is the status when a site cannot be used.
+const exitUnusable = 1
+
+// defaultProbeWait is how long a probe waits for a queue.
+const defaultProbeWait = 5 * time.Minute
+
+// printChecks writes what was found as a table of the sites, and below it what
+// there is to say about each.
+func printChecks(out io.Writer, checks []launcher.SiteCheck) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SITE\tUSABLE\tLOGIN\tPLATFORM\tCORES\tMEMORY\tSCRATCH\tJAVA")
+	for _, s := range checks {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Site, yesNo(s.Usable), loginCell(s), dash(s.Platform),
+			orDash(s.Cores), size(s.Memory), scratchCell(s.Scratch, s.Free), javaCell(s))
+	}
+	w.Flush()
+	for _, s := range checks {
+		printCheck(out, s)
+	}
+}
+
+// printCheck writes what there is to say about one site.
+func printCheck(out io.Writer, s launcher.SiteCheck) {
+	if len(s.Wrong)+len(s.Notes)+len(s.Behind) == 0 && s.Queue == nil && s.Probe == nil {
+		return
+	}
+	fmt.Fprintf(out, "\n%s", s.Site)
+	if q := s.Queue; q != nil {
+		fmt.Fprintf(out, ": %s", strings.TrimSpace(q.Scheduler+" "+q.Version))
+		if q.AccountNeeded {
+			fmt.Fprint(out, ", an account is needed")
+		}
+		if len(q.Accounts) > 0 {
+			fmt.Fprintf(out, ", accounts %s", strings.Join(q.Accounts, ", "))
+		}
+	}
+	fmt.Fprintln(out)
+	for _, text := range s.Wrong {
+		fmt.Fprintf(out, "  not usable: %s\n", text)
+	}
+	if s.Queue != nil && len(s.Queue.Queues) > 0 {
+		printQueues(out, s.Queue.Queues)
+	}
+	if n := len(s.Behind); n > 0 {
+		good := 0
+		for _, h := range s.Behind {
+			if h.Error == "" {
+				good++
+			}
+		}
+		fmt.Fprintf(out, "  %d of %d %s can be used\n", good, n, plural(n, "host"))
+	}
+	for _, text := range s.Notes {
+		fmt.Fprintf(out, "  %s\n", text)
+	}
+	if p := s.Probe; p != nil && p.Host != "" {
+		printProbe(out, p)
+	}
+}
+
+// printProbe writes what a worker saw where it ran.
+func printProbe(out io.Writer, p *launcher.ProbeCheck) {
+	fmt.Fprintf(out, "  a worker ran on %s after %s: %d %s offered, %d %s to use, %s of scratch in %s, java %s", p.Host, seconds(p.Waited),
+		p.Slots, plural(p.Slots, "slot"), p.Cores, plural(p.Cores, "core"), size(p.Free), p.Scratch, javaVersions(p.Java))
+	if p.Link != "" {
+		fmt.Fprintf(out, "; its pilot was connected by a link that is %s", p.Link)
+	}
+	fmt.Fprintln(out)
+}
+
+func printQueues(out io.Writer, queues []launcher.QueueLimit) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "  QUEUE\tLIMIT\tNODES\tFREE\tSLOTS\tUSABLE")
+	for _, q := range queues {
+		name, limit, why := q.Name, "none known", "yes"
+		if q.Default {
+			name += " (default)"
+		}
+		if q.Walltime > 0 {
+			limit = span(time.Duration(q.Walltime * float64(time.Second)))
+		}
+		if !q.Usable {
+			why = "no"
+			if q.Why != "" {
+				why += ": " + q.Why
+			}
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%d\t%s\t%s\n", name, limit, orDash(q.Nodes), q.Free, orDash(q.Slots), why)
+	}
+	w.Flush()
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func orDash(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func size(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return launcher.FormatSize(n)
+}
+
+func loginCell(s launcher.SiteCheck) string {
+	if s.URL == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s in %.1f s", s.URL, s.Login)
+}
+
+func scratchCell(dir string, free int64) string {
+	if dir == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s, %s free", path.Dir(dir), launcher.FormatSize(free))
+}
+
+func javaCell(s launcher.SiteCheck) string {
+	if len(s.Java) == 0 && len(s.JavaModules) > 0 {
+		return "module " + s.JavaModules[0]
+	}
+	return javaVersions(s.Java)
+}
+
+func javaVersions(found []launcher.JavaCheck) string {
+	var versions []string
+	for _, j := range found {
+		versions = append(versions, j.Version)
+	}
+	return dash(strings.Join(versions, ", "))
+}
+
+// span writes a time in the units of a sites file.
+func span(d time.Duration) string {
+	d = d.Round(time.Second)
+	days := d / (24 * time.Hour)
+	d -= days * 24 * time.Hour
+	text := ""
+	if days > 0 {
+		text = fmt.Sprintf("%dd", days)
+	}
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if n := d / u.unit; n > 0 {
+			text += fmt.Sprintf("%d%s", n, u.name)
+			d -= n * u.unit
+		}
+	}
+	if text == "" {
+		return "0s"
+	}
+	return text
+}
