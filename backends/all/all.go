@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/backends/sge"
 	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
 	"github.com/zorilla-grid/zorilla/gat"
@@ -18,5 +19,7 @@ func Registry() []gat.Backend {
 		ssh.Backend{},
 		batch.New(slurm.Dialect(), local.Backend{}),
 		batch.New(slurm.Dialect(), ssh.Backend{}),
+		batch.New(sge.Dialect(), local.Backend{}),
+		batch.New(sge.Dialect(), ssh.Backend{}),
 	}
 }

@@ -60,6 +60,11 @@ type Dialect struct {
 	Account  func(ids []gat.JobID) string
 	Accounts func(out string) (*Listing, error)
 
+	// Unclear reports that a listed job's state is to be looked up, too, because the
+	// listing does not tell its reason. Nil means never. Exit statuses are looked
+	// up anyway.
+	Unclear func(st gat.JobStatus) bool
+
 	// Cancel is the command line that ends jobs. Gone matches lines of its error
 	// output that say that a job ended already or never was.
 	Cancel func(ids []gat.JobID) []string

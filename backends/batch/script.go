@@ -74,9 +74,9 @@ func (d *Dialect) script(j *Job, pack packer) string {
 	}
 	// The whole is one command, read before anything of it runs: some systems give
 	// the script to the shell as its standard input.
-	b.WriteString("{\n" + startText + d.Env(j) + d.left(j))
+	b.WriteString("{\n" + startText + d.Env(j) + wanted(j.Spec.Resources))
 	if j.Spec.Resources.Shape == gat.Multi {
-		b.WriteString("gat_node() { cat <<'GAT_NODE'\n{\n" + startText + d.Env(j) + d.left(j))
+		b.WriteString("gat_node() { cat <<'GAT_NODE'\n{\n" + startText + d.Env(j) + wanted(j.Spec.Resources))
 		node(&b, j.Spec, pack)
 		b.WriteString("}\nGAT_NODE\n}\n")
 		b.WriteString(d.Spread(j))
@@ -88,13 +88,19 @@ func (d *Dialect) script(j *Job, pack packer) string {
 	return b.String()
 }
 
-// left is sh that sets GAT_LEFT to the wall time asked for, where the dialect's
-// own did not set it.
-func (d *Dialect) left(j *Job) string {
-	if j.Spec.Resources.Walltime <= 0 {
-		return ""
+// wanted is sh that sets what was asked for, where the scheduler does not tell what
+// was granted: it grants no less.
+func wanted(r gat.Resources) string {
+	var b strings.Builder
+	set := func(name string, value int64) {
+		if value > 0 {
+			fmt.Fprintf(&b, "[ -n \"$%[1]s\" ] || { %[1]s=%[2]d; export %[1]s; }\n", name, value)
+		}
 	}
-	return fmt.Sprintf("[ -n \"$GAT_LEFT\" ] || { GAT_LEFT=%d; export GAT_LEFT; }\n", Seconds(j.Spec.Resources.Walltime))
+	set("GAT_LEFT", Seconds(r.Walltime))
+	set("GAT_CORES", int64(r.Cores))
+	set("GAT_MEMORY", r.Memory)
+	return b.String()
 }
 
 // node renders what runs on a node: setup, files, the command.

@@ -77,7 +77,7 @@ func (l *login) lookUp(ctx context.Context, listing *Listing, when time.Time, id
 	for _, id := range ids {
 		m := l.memo(id)
 		st, listed := listing.Find(id)
-		if listed && !(st.State == gat.Failed && st.Exit < 0) || !listed && m.submitted.After(when) ||
+		if listed && !(st.State == gat.Failed && st.Exit < 0) && !l.d.unclear(st) || !listed && m.submitted.After(when) ||
 			m.found.State.Final() || !m.looked.Before(when) || slices.Contains(missing, id) {
 			continue
 		}
@@ -110,6 +110,8 @@ func (l *login) lookUp(ctx context.Context, listing *Listing, when time.Time, id
 	return nil
 }
 
+func (d *Dialect) unclear(st gat.JobStatus) bool { return d.Unclear != nil && d.Unclear(st) }
+
 // judge says what is known of a job. l.mu is held.
 func (l *login) judge(id gat.JobID, listing *Listing, when time.Time) gat.JobStatus {
 	m := l.memo(id)
@@ -117,6 +119,8 @@ func (l *login) judge(id gat.JobID, listing *Listing, when time.Time) gat.JobSta
 	switch {
 	case m.found.State.Final() && (!listed || st.State.Final()):
 		st = m.found
+	case listed && m.found.State == st.State && l.d.unclear(st) && m.found.Reason != "":
+		st.Reason = m.found.Reason
 	case listed:
 	case m.submitted.After(when):
 		st = gat.JobStatus{State: gat.Queued, Exit: -1} // the listing is older

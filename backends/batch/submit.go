@@ -123,7 +123,7 @@ func (f *Facts) allow(spec gat.JobSpec) error {
 	}
 	q, ok := f.Queue(r.Queue)
 	if !ok {
-		return nil
+		q = f.widest()
 	}
 	if q.MaxWalltime > 0 && r.Walltime > q.MaxWalltime {
 		return refusal(Walltime, spec, fmt.Sprintf("%s in %s", Span(q.MaxWalltime), q.Name))
@@ -140,6 +140,18 @@ func (f *Facts) allow(spec gat.JobSpec) error {
 		return refusal(Constraint, spec, "the nodes of "+q.Name+" have: "+strings.Join(names, " "))
 	}
 	return nil
+}
+
+// widest is the limits of all queues together, for jobs that go to any.
+func (f *Facts) widest() gat.QueueState {
+	all := gat.QueueState{Name: "any queue"}
+	for _, q := range f.Info.Queues {
+		if q.MaxWalltime == 0 || q.Nodes == 0 {
+			return gat.QueueState{}
+		}
+		all.MaxWalltime, all.Nodes = max(all.MaxWalltime, q.MaxWalltime), all.Nodes+q.Nodes
+	}
+	return all
 }
 
 // Cancel ends jobs, many with one command.

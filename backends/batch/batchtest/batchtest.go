@@ -26,6 +26,8 @@ var (
 	core string
 	//go:embed slurm.sh
 	slurm string
+	//go:embed sge.sh
+	sge string
 )
 
 // Fake is a queueing system in a directory.
@@ -40,6 +42,11 @@ type Fake struct {
 // Slurm returns a fake Slurm. The shell runs commands on this machine.
 func Slurm(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
 	return fake(t, d, shell, slurm, "sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "srun")
+}
+
+// SGE returns a fake Grid Engine.
+func SGE(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
+	return fake(t, d, shell, sge, "qsub", "qstat", "qacct", "qdel", "qconf")
 }
 
 func fake(t testing.TB, d *batch.Dialect, shell gat.Backend, text string, commands ...string) *Fake {
