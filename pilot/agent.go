@@ -47,6 +47,7 @@ type Agent struct {
 	node     *core.Node // the loop's own
 	calls    chan func(now time.Duration, n *core.Node)
 	done     chan struct{}             // closed when the loop has ended
+	left     string                    // why the node has left; to be read when the loop has ended
 	paths    map[wire.NodeID]wire.Path // of the links; the loop's own
 	followAt time.Duration
 	early    []transport.Event // came before the loop was run
@@ -236,6 +237,7 @@ func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
 	}
 	if fx.Leave != nil {
 		a.log.Info("leaving", "reason", fx.Leave.Reason)
+		a.left = fx.Leave.Reason
 		return true
 	}
 	return false

@@ -34,14 +34,11 @@ type crew struct {
 	running  sync.WaitGroup
 }
 
-// newCrew makes the directories of a pilot's workers in the session's.
-func newCrew(a *Agent, dir *sessionDir, guard []string, offer wire.Offer, gpus []worker.GPU, log *slog.Logger) (*crew, error) {
-	yard, err := worker.Open(worker.Config{
-		Root:   dir.own("workers"),
-		Guard:  guard,
-		Slots:  int(offer.Slots),
-		Logger: log,
-	})
+// newCrew makes the directories of a pilot's workers in the session's. Of cfg
+// it takes how guards are started.
+func newCrew(a *Agent, dir *sessionDir, cfg worker.Config, offer wire.Offer, gpus []worker.GPU, log *slog.Logger) (*crew, error) {
+	cfg.Root, cfg.Slots, cfg.Logger = dir.own("workers"), int(offer.Slots), log
+	yard, err := worker.Open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("workers' directory: %w", err)
 	}

@@ -94,16 +94,27 @@ func (r *resident) serveDial(ctx context.Context, s *transport.Stream) {
 }
 
 // serveListen lets the pilots of the site in on an address of this host.
-func (r *resident) serveListen(_ context.Context, s *transport.Stream) {
+func (r *resident) serveListen(ctx context.Context, s *transport.Stream) {
 	l := requested[wire.Listen](r, s)
 	if l == nil {
 		return
 	}
 	answer := new(wire.Listening)
-	if address, err := r.listen(l.Host); err != nil {
+	host := l.Host
+	var err error
+	if l.Toward != "" {
+		var at netip.Addr
+		if at, err = toward(ctx, l.Toward); err == nil {
+			host = at.String()
+		}
+	}
+	if err == nil {
+		answer.Address, err = r.listen(host)
+	}
+	if err != nil {
 		answer.Error = short(err.Error())
 	} else {
-		answer.Address = address
+		r.publish(ctx)
 	}
 	wire.WriteFrame(s, answer) // a lost answer is asked for again
 }

@@ -33,6 +33,9 @@ func Main(args []string) int {
 	switch command, rest := args[1], args[2:]; {
 	case command == "guard":
 		return worker.GuardMain(rest)
+	case command == "warden" && len(rest) == 2:
+		settleIn()
+		err = wardenMain(os.Stdin, rest[0], rest[1])
 	case command == "agent" && len(rest) == 2:
 		err = agentMain(args[0], rest[0], rest[1])
 	case command == "attach" && len(rest) == 1:
@@ -65,7 +68,7 @@ func agentMain(self, session, bootFile string) error {
 	if boot.Session != wire.SessionID(session) {
 		return fmt.Errorf("the boot record is for session %s, not %s", boot.Session, session)
 	}
-	guard, err := ourselves(self)
+	self, program, err := ourselves(self)
 	if err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func agentMain(self, session, bootFile string) error {
 			return err
 		}
 	}
-	return reside(context.Background(), boot, guard)
+	return reside(context.Background(), boot, self, program)
 }
 
 // readBootFrom reads the boot record from standard input ("-") or a file, which must

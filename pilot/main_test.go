@@ -18,12 +18,15 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "agent", "guard", "attach":
+		case "agent", "guard", "warden", "attach":
 			os.Exit(Main(os.Args))
 		}
 	}
 	os.Exit(m.Run())
 }
+
+// keepRecord is a record that stays.
+var keepRecord = strings.Replace(record, `"v":1`, `"v":1,"keep":true`, 1)
 
 const record = `{"v":1,"session":"abcdefgh","site":"s","role":"pilot","hubs":["tcp:h:1"],"base":"/tmp","lease":"1m",` +
 	`"pin":"0000000000000000000000000000000000000000000000000000000000000000","token":"t","secret":"00000000000000000000000000000000"}`
@@ -45,12 +48,13 @@ func TestBootFile(t *testing.T) {
 		text string // of the error; empty: none
 		left bool   // the file stays
 	}{
-		"good":         {func(t *testing.T) string { return write(t, record, 0o600) }, "", false},
-		"bad record":   {func(t *testing.T) string { return write(t, "{}", 0o600) }, "boot record", false},
-		"absent":       {func(t *testing.T) string { return filepath.Join(t.TempDir(), "boot") }, "no such file", false},
-		"group reads":  {func(t *testing.T) string { return write(t, record, 0o640) }, "not a file of ours alone", true},
-		"others write": {func(t *testing.T) string { return write(t, record, 0o602) }, "not a file of ours alone", true},
-		"directory":    {func(t *testing.T) string { return t.TempDir() }, "not a file of ours alone", true},
+		"good":            {func(t *testing.T) string { return write(t, record, 0o600) }, "", false},
+		"for others, too": {func(t *testing.T) string { return write(t, keepRecord, 0o600) }, "", true},
+		"bad record":      {func(t *testing.T) string { return write(t, "{}", 0o600) }, "boot record", false},
+		"absent":          {func(t *testing.T) string { return filepath.Join(t.TempDir(), "boot") }, "no such file", false},
+		"group reads":     {func(t *testing.T) string { return write(t, record, 0o640) }, "not a file of ours alone", true},
+		"others write":    {func(t *testing.T) string { return write(t, record, 0o602) }, "not a file of ours alone", true},
+		"directory":       {func(t *testing.T) string { return t.TempDir() }, "not a file of ours alone", true},
 		"symlink": {func(t *testing.T) string {
 			link := filepath.Join(t.TempDir(), "link")
 			if err := os.Symlink(write(t, record, 0o600), link); err != nil {

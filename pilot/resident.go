@@ -36,28 +36,31 @@ const (
 // the session and stays until it has no more work, is asked to leave, or its
 // lease ends.
 type resident struct {
-	boot  *Boot
-	self  string // a path of this program
-	given granted
-	gpus  []worker.GPU
-	log   *slog.Logger
-	file  *logFile
-	dir   *sessionDir
-	agent *Agent
-	ep    *transport.Endpoint
-	ctx   context.Context // ends when the agent has left
-	began time.Time
-	told  signals
+	boot    *Boot
+	self    string // this program's name
+	program string // a path that it can be started by
+	given   granted
+	gpus    []worker.GPU
+	log     *slog.Logger
+	file    *logFile
+	dir     *sessionDir
+	agent   *Agent
+	ep      *transport.Endpoint
+	ctx     context.Context // ends when the agent has left
+	began   time.Time
+	told    signals
 
 	admits []string      // names of the join tokens in force; the loop's own
 	silent chan struct{} // a hub is not heard; holds one
 
-	mu        sync.Mutex
-	listeners []net.Listener
+	hubs       hubList
+	publishing sync.Mutex // held while files are written
+	mu         sync.Mutex
+	listeners  []net.Listener
 }
 
 // reside lives the whole life of an agent. Its error says why it could not.
-func reside(ctx context.Context, boot *Boot, self string) (err error) {
+func reside(ctx context.Context, boot *Boot, self, program string) (err error) {
 	began := time.Now()
 	told := catchSignals()
 	defer told.release()
@@ -81,8 +84,16 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dir.leave()) }()
+	dismiss := func() {}
+	defer func() {
+		err = errors.Join(err, dir.leave())
+		dismiss()
+	}()
 	if found {
+		if dismiss, err = startWarden(program, self, dir); err != nil {
+			dismiss = func() {}
+			return fmt.Errorf("warden: %w", err)
+		}
 		// Who looks for us finds our socket where we are.
 		if err := os.Chdir(dir.path); err != nil {
 			return err
@@ -99,7 +110,7 @@ func reside(ctx context.Context, boot *Boot, self string) (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer file.Close()
-	r := &resident{boot: boot, self: self, given: given, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
+	r := &resident{boot: boot, self: self, program: program, given: given, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
 	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid(), "base", boot.Base, "job", given.job)
 	sweeping, stop := context.WithCancel(ctx)
 	var swept sync.WaitGroup
@@ -136,7 +147,8 @@ func (r *resident) live(ctx context.Context) error {
 	// A hub's host is a login node: no port of it is opened for a direct link.
 	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers(), Network: transport.SystemNetwork(), NoListen: hub}
 	cfg.Handlers[wire.StreamLog] = r.serveLog
-	called := len(r.boot.Hubs) == 0 // whoever admits us comes to our socket
+	r.hubs.told, r.hubs.file = r.boot.Hubs, r.boot.HubsFile
+	called := len(r.boot.Hubs) == 0 && r.boot.HubsFile == "" // whoever admits us comes to our socket
 	if called {
 		cfg.Join = &request
 	}
@@ -192,10 +204,10 @@ func (r *resident) live(ctx context.Context) error {
 	late.Stop()
 	node := r.config(identity)
 	if hub {
+		r.listenAgain(ctx)
 		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list, identity.Now()) }
 	} else {
-		guard := []string{r.self, "guard"}
-		if r.agent.crew, err = newCrew(r.agent, r.dir, guard, node.Offer, r.gpus, r.log); err != nil {
+		if r.agent.crew, err = newCrew(r.agent, r.dir, worker.Config{Guard: []string{r.self, "guard"}, Program: r.program}, node.Offer, r.gpus, r.log); err != nil {
 			return err
 		}
 		defer r.agent.crew.close()
@@ -216,7 +228,11 @@ func (r *resident) live(ctx context.Context) error {
 		defer wg.Wait()
 		defer cancel()
 	}
-	return r.agent.Run(ctx, r.ep, node)
+	err = r.agent.Run(ctx, r.ep, node)
+	if r.agent.left == core.LeaseOver {
+		r.abolish()
+	}
+	return err
 }
 
 // lastOrders says when, of a wall time, an agent begins to leave and when it
@@ -249,7 +265,15 @@ func (r *resident) join(ctx context.Context, request transport.JoinRequest, call
 		if ctx.Err() != nil || !pause(ctx, jitter(wait)) {
 			return nil, nil, fmt.Errorf("%w before that: %w", context.Cause(ctx), last)
 		}
+		r.look()
 		wait = min(wait*3/2, 5*time.Second)
+	}
+}
+
+// look sees whether the hubs are elsewhere now: none could be reached.
+func (r *resident) look() {
+	if err := r.hubs.look(); err != nil {
+		r.log.Debug("hubs not known", "error", err)
 	}
 }
 
@@ -275,7 +299,11 @@ func (r *resident) awaitAdmission(ctx context.Context) (*transport.Identity, *tr
 // joinAny joins at the first hub that admits us.
 func (r *resident) joinAny(ctx context.Context, request transport.JoinRequest) (*transport.Identity, error) {
 	var errs []error
-	for _, address := range r.boot.Hubs {
+	hubs := r.hubs.list()
+	if len(hubs) == 0 {
+		return nil, fmt.Errorf("no hub is known yet: %s", r.boot.HubsFile)
+	}
+	for _, address := range hubs {
 		identity, err := r.joinAt(ctx, address, request)
 		if err == nil {
 			return identity, nil
@@ -323,7 +351,8 @@ func (r *resident) stayConnected(ctx context.Context) {
 	var urgent time.Time // until then
 	var silent net.Conn  // the connection before, if it may be alive
 	for ctx.Err() == nil {
-		for _, address := range r.boot.Hubs {
+		reached := false
+		for _, address := range r.hubs.list() {
 			closed := make(chan error, 1)
 			patience := callPatience
 			if time.Now().Before(urgent) {
@@ -332,6 +361,7 @@ func (r *resident) stayConnected(ctx context.Context) {
 			conn, err := r.connectTo(ctx, address, patience, func(err error) { closed <- err })
 			if err == nil {
 				since := time.Now()
+				reached = true
 				select {
 				case err = <-closed:
 				case <-r.silent:
@@ -354,6 +384,9 @@ func (r *resident) stayConnected(ctx context.Context) {
 			} else {
 				r.log.Debug("hub not reached", "hub", address, "error", err)
 			}
+		}
+		if !reached {
+			r.look()
 		}
 		if time.Now().Before(urgent) {
 			wait = min(wait, urgentPause)

@@ -182,13 +182,18 @@ func (w *world) call(f func(now time.Duration, n *core.Node) error) {
 // submit starts a job of a shell script with so many workers.
 func (w *world) submit(workers int, script string, outputs ...string) wire.JobID {
 	w.t.Helper()
-	var id wire.JobID
-	rand.Read(id[:])
-	w.call(func(now time.Duration, n *core.Node) error {
-		return n.Submit(now, job.Spec{ID: id, Want: workers,
-			Program: wire.Program{Argv: []string{"/bin/sh", "-c", script}, Outputs: outputs, KillGrace: time.Second}})
-	})
-	return id
+	return w.submitSpec(job.Spec{Want: workers,
+		Program: wire.Program{Argv: []string{"/bin/sh", "-c", script}, Outputs: outputs, KillGrace: time.Second}})
+}
+
+// submitSpec starts any job; one without identity is given one.
+func (w *world) submitSpec(spec job.Spec) wire.JobID {
+	w.t.Helper()
+	if spec.ID == (wire.JobID{}) {
+		rand.Read(spec.ID[:])
+	}
+	w.call(func(now time.Duration, n *core.Node) error { return n.Submit(now, spec) })
+	return spec.ID
 }
 
 func (w *world) read(name string) string {
@@ -200,17 +205,24 @@ func (w *world) read(name string) string {
 	return string(b)
 }
 
-// token makes a token of the session's own signer and writes it into a boot record.
-func (w *world) boot(role wire.Role) Boot {
+// token makes a token of the session's own signer.
+func (w *world) token(role wire.Role, joins int) (name, secret string) {
 	w.t.Helper()
-	secret := make([]byte, 32)
-	rand.Read(secret)
-	name := rand.Text()
-	if err := w.signer.AddToken(transport.Token{Name: name, Secret: secret, Role: role, Site: "site", Joins: 1}); err != nil {
+	random := make([]byte, 32)
+	rand.Read(random)
+	name = rand.Text()
+	if err := w.signer.AddToken(transport.Token{Name: name, Secret: random, Role: role, Site: "site", Joins: joins}); err != nil {
 		w.t.Fatal(err)
 	}
-	b := Boot{Session: session, Site: "site", Role: role.String(), Pin: w.authority.Pin().String(), Token: name,
-		Secret: hex.EncodeToString(secret), Base: w.base, Name: "there", Lease: Duration(patience)}
+	return name, hex.EncodeToString(random)
+}
+
+// boot makes the boot record of an agent with a token of its own.
+func (w *world) boot(role wire.Role) Boot {
+	w.t.Helper()
+	b := Boot{Session: session, Site: "site", Role: role.String(), Pin: w.authority.Pin().String(),
+		Base: w.base, Name: "there", Lease: Duration(patience)}
+	b.Token, b.Secret = w.token(role, 1)
 	if role == wire.RolePilot {
 		b.Hubs, b.Slots = []string{"unix:" + w.socket}, 2
 	}

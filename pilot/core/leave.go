@@ -14,6 +14,9 @@ const (
 	retirePatience  = 10 * time.Second // of a hub, for the nodes of its site
 )
 
+// LeaseOver is why a node leaves that is alone.
+const LeaseOver = "nothing was heard of the session for its lease"
+
 // leaving is how far a node is with leaving.
 type leaving struct {
 	reason string        // empty: it stays
@@ -72,7 +75,7 @@ func (n *Node) drain(now time.Duration, reason string, grace, patience time.Dura
 // rest follows the lease and, for pilots, idleness.
 func (n *Node) rest(now time.Duration) {
 	if n.cfg.Role != wire.RoleLauncher && n.exit.reason == "" && n.quiet(now) >= n.cfg.Lease {
-		n.drain(now, "nothing was heard of the session for its lease", 0, 0)
+		n.drain(now, LeaseOver, 0, 0)
 	}
 	idle := n.cfg.Role == wire.RolePilot && n.cfg.Idle >= 0 && n.hadJob &&
 		n.board.Len() == 0 && len(n.crews) == 0 && len(n.primaries) == 0

@@ -12,7 +12,7 @@ func TestCapacity(t *testing.T) {
 	dir := t.TempDir()
 	for _, p := range []string{dir, filepath.Join(dir, "not-yet")} {
 		c, err := worker.MeasureCapacity(p)
-		if err != nil || c.Cores < 1 || c.Cores > runtime.NumCPU() || c.Memory < 1<<24 || c.MemoryFree <= 0 || c.MemoryFree > c.Memory || c.Disk <= 0 {
+		if err != nil || c.Cores < 1 || c.Cores > runtime.NumCPU() || c.Machine < c.Cores || c.Memory < 1<<24 || c.MemoryFree <= 0 || c.MemoryFree > c.Memory || c.Disk <= 0 {
 			t.Errorf("MeasureCapacity(%s) = %+v, %v", p, c, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -78,7 +79,7 @@ func (k *keeper) fork(slot int) (*guard, error) {
 	defer closeAll(theirs)
 	argv := append(append([]string(nil), k.y.cfg.Guard...), guardArgs(k.y.path, slot)...)
 	cmd := &exec.Cmd{
-		Path:        argv[0],
+		Path:        cmp.Or(k.y.cfg.Program, argv[0]),
 		Args:        append([]string{os.Args[0]}, argv[1:]...), // programs of several trades go by their name
 		Dir:         "/",
 		Env:         []string{"GOMAXPROCS=2"}, // nobody's secrets, and few threads

@@ -48,6 +48,9 @@ type Config struct {
 	// are added to it. Its main must pass those to [GuardMain]. Not used where
 	// there are no guards.
 	Guard []string
+	// Program is the path that guards are started by, if it is not Guard[0],
+	// which then is what they are listed as.
+	Program string
 	// Slots is the number of slots, from 1 to [MaxSlots].
 	Slots int
 	// StartTimeout bounds one start of a worker, that of its guard included;
