@@ -263,7 +263,7 @@ func TestTimeLeft(t *testing.T) {
 	w := newWorld(t)
 	b, scratch := w.queued()
 	b.Walltime = Duration(time.Hour)
-	p := w.run(w.carry(b, "GAT_JOB=1", "GAT_LEFT=8"))
+	p := w.run(w.carry(b, "GAT_JOB=1", "GAT_LEFT=12"))
 	began := time.Now()
 	w.submit(1, `trap '' TERM; while :; do sleep 1; done`)
 	wait(w, func(e core.WorkerChanged) bool { return e.Change == job.Running })
@@ -272,8 +272,8 @@ func TestTimeLeft(t *testing.T) {
 		t.Errorf("the worker was lost for %q, want %q", lost.Reason, walltime)
 	}
 	p.end(patience)
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("a pilot with 8 s left took %v", took)
+	if took := time.Since(began); took > 12*time.Second {
+		t.Errorf("a pilot with 12 s left took %v", took)
 	}
 	if left := names(t, scratch); len(left) > 0 {
 		t.Errorf("there is left %q", left)
