@@ -60,8 +60,8 @@ type Asker func(ctx context.Context, site, question string, secret bool) (string
 
 // Login is one open login to a site. All methods are safe for concurrent use.
 // A Login may implement the optional abilities [Runner], [Files], [Forwarder]
-// and [Inward], and that of a queueing system [Headed], [Describer], [Insider]
-// and [Paced].
+// and [Inward], and that of a queueing system [Headed], [Describer], [Finder],
+// [Insider] and [Paced].
 type Login interface {
 	Jobs
 

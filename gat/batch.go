@@ -19,6 +19,31 @@ func (s *Site) Describe(ctx context.Context) (QueueInfo, error) {
 	return info, err
 }
 
+// Find returns the user's jobs of a name that have not ended, as the first URL
+// that can tells. Sites without a queueing system give an error that matches [ErrCannot].
+// See [Finder].
+func (s *Site) Find(ctx context.Context, name string) ([]JobStatus, error) {
+	var all []JobStatus
+	err := s.each(ctx, "find jobs", s.routes, func(ctx context.Context, r *route, l Login) error {
+		a, err := able[Finder](l, "find jobs by name")
+		if err != nil {
+			return err
+		}
+		found, err := a.Find(ctx, name)
+		if err != nil {
+			return err
+		}
+		all = found
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, st := range found {
+			s.poll.record(st.ID).home = r
+		}
+		return nil
+	})
+	return all, err
+}
+
 // Inside runs a command on the (first) node of a running job, by the scheduler's
 // own means. When ctx ends the process is closed. It is tried over the URL the
 // job was submitted by first. See [Insider].

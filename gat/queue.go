@@ -131,6 +131,14 @@ type Insider interface {
 	Inside(ctx context.Context, id JobID, c Command) (Process, error)
 }
 
+// Finder is the ability to find jobs by the name they were submitted with.
+type Finder interface {
+	// Find returns the user's jobs of that name (JobSpec.Name) that the queueing
+	// system lists and that have not ended, tasks of arrays each by itself, at most
+	// MaxCount of them.
+	Find(ctx context.Context, name string) ([]JobStatus, error)
+}
+
 // Renderer is the ability of a [Backend] to show what it would submit.
 type Renderer interface {
 	// Render does no I/O. What depends on the site's version is shown as for a

@@ -2,6 +2,8 @@ package batch
 
 import (
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zorilla-grid/zorilla/gat"
@@ -119,6 +121,7 @@ func (f *Facts) Queue(name string) (gat.QueueState, bool) {
 // A Listing holds states of jobs, and of ranges of tasks that share one.
 type Listing struct {
 	Jobs   map[gat.JobID]gat.JobStatus
+	Names  map[gat.JobID]string // where they are told
 	Ranges []Range
 }
 
@@ -128,6 +131,7 @@ type Range struct {
 	Prefix, Suffix    string
 	First, Last, Step int
 	Status            gat.JobStatus // without ID
+	Name              string
 }
 
 // Add puts a job's state into the listing.
@@ -136,6 +140,39 @@ func (l *Listing) Add(st gat.JobStatus) {
 		l.Jobs = make(map[gat.JobID]gat.JobStatus)
 	}
 	l.Jobs[st.ID] = st
+}
+
+// AddNamed puts a job's state and name into the listing.
+func (l *Listing) AddNamed(st gat.JobStatus, name string) {
+	l.Add(st)
+	if l.Names == nil {
+		l.Names = make(map[gat.JobID]string)
+	}
+	l.Names[st.ID] = name
+}
+
+// named returns the jobs of a name that have not ended, sorted.
+func (l *Listing) named(name string) []gat.JobStatus {
+	var all []gat.JobStatus
+	for id, n := range l.Names {
+		if st := l.Jobs[id]; n == name && !st.State.Final() {
+			all = append(all, st)
+		}
+	}
+	for _, r := range l.Ranges {
+		for n := r.First; r.Name == name && !r.Status.State.Final() && n <= r.Last && len(all) < gat.MaxCount; n += max(r.Step, 1) {
+			st := r.Status
+			st.ID = gat.JobID(r.Prefix + strconv.Itoa(n) + r.Suffix)
+			all = append(all, st)
+		}
+	}
+	slices.SortFunc(all, func(a, b gat.JobStatus) int {
+		if d := len(a.ID) - len(b.ID); d != 0 {
+			return d // 9 before 10
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return all[:min(len(all), gat.MaxCount)]
 }
 
 // Find returns the state of a job.

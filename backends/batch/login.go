@@ -269,6 +269,7 @@ var (
 	_ gat.Inward    = (*login)(nil)
 	_ gat.Headed    = (*login)(nil)
 	_ gat.Describer = (*login)(nil)
+	_ gat.Finder    = (*login)(nil)
 	_ gat.Insider   = (*login)(nil)
 	_ gat.Paced     = (*login)(nil)
 )

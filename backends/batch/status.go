@@ -66,6 +66,18 @@ func (l *login) list(ctx context.Context, ids []gat.JobID) (*Listing, time.Time,
 	return listing, when, nil
 }
 
+// Find returns the jobs of a name that the shared listing holds.
+func (l *login) Find(ctx context.Context, name string) ([]gat.JobStatus, error) {
+	if err := l.usable(ctx, "find jobs"); err != nil {
+		return nil, err
+	}
+	listing, _, err := l.list(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return listing.named(l.d.job(gat.JobSpec{Name: name}, 1, nil).Name), nil
+}
+
 // lookUp asks the accounting about jobs that the listing does not tell enough of,
 // once for each listing. What it does not answer stays unknown.
 func (l *login) lookUp(ctx context.Context, listing *Listing, when time.Time, ids []gat.JobID) error {

@@ -24,6 +24,7 @@ type jobInfo struct {
 
 type jobList struct {
 	Number string `xml:"JB_job_number"`
+	Name   string `xml:"JB_name"`
 	State  string `xml:"state"` // the attribute of the same name is a translation
 	Tasks  string `xml:"tasks"`
 }
@@ -54,13 +55,13 @@ func states(out string) (*batch.Listing, error) {
 			return nil, err
 		}
 		if tasks := strings.TrimSpace(job.Tasks); tasks != "" {
-			if err := addTasks(&l, id, tasks, st); err != nil {
+			if err := addTasks(&l, id, tasks, job.Name, st); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		st.ID = gat.JobID(id)
-		l.Add(st)
+		l.AddNamed(st, job.Name)
 	}
 	return &l, nil
 }
@@ -76,14 +77,14 @@ func xmlText(s string) string {
 }
 
 // addTasks reads 3-8:1 and 1,5,7-9:2.
-func addTasks(l *batch.Listing, id, tasks string, st gat.JobStatus) error {
+func addTasks(l *batch.Listing, id, tasks, name string, st gat.JobStatus) error {
 	for part := range strings.SplitSeq(tasks, ",") {
 		span, step, _ := strings.Cut(strings.TrimSpace(part), ":")
 		first, last, is := strings.Cut(span, "-")
 		if !is {
 			last = first
 		}
-		r := batch.Range{Prefix: id + ".", Step: 1, Status: st}
+		r := batch.Range{Prefix: id + ".", Step: 1, Status: st, Name: name}
 		var ok1, ok2 bool
 		r.First, ok1 = batch.Number(first)
 		r.Last, ok2 = batch.Number(last)

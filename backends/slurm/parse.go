@@ -19,7 +19,7 @@ func status(ids []gat.JobID) string {
 	}
 	var b strings.Builder
 	for _, c := range clusters {
-		fmt.Fprintf(&b, "squeue%s -r -t all -u \"$(id -un)\" -o '%%i|%%T|%%r' || exit\n", on(c))
+		fmt.Fprintf(&b, "squeue%s -r -t all -u \"$(id -un)\" -o '%%i|%%T|%%r|%%j' || exit\n", on(c))
 	}
 	return b.String()
 }
@@ -34,20 +34,20 @@ func states(out string) (*batch.Listing, error) {
 			cluster = ";" + strings.TrimSpace(name)
 			continue
 		}
-		f := strings.SplitN(line, "|", 3)
+		f := strings.SplitN(line, "|", 4)
 		switch {
 		case line == "":
-		case line == "JOBID|STATE|REASON":
+		case line == "JOBID|STATE|REASON|NAME":
 			headed = true
 		case !headed: // what a start file or a wrapper prints
-		case len(f) != 3:
+		case len(f) != 4:
 			return nil, fmt.Errorf("squeue wrote %.80q", line)
 		default:
 			st := state(f[1], f[2])
 			if st.State == gat.Unknown {
 				return nil, fmt.Errorf("squeue wrote the state %.80q", f[1])
 			}
-			if err := add(&l, f[0], cluster, st); err != nil {
+			if err := add(&l, f[0], cluster, f[3], st); err != nil {
 				return nil, err
 			}
 		}
@@ -61,10 +61,10 @@ func states(out string) (*batch.Listing, error) {
 var ranged = regexp.MustCompile(`^([1-9][0-9]{0,9})_\[([0-9,:-]+)(%[0-9]+)?\]$`)
 
 // add adds a job, or the tasks that wait in one line: 6_[2-3,7%2].
-func add(l *batch.Listing, id, cluster string, st gat.JobStatus) error {
+func add(l *batch.Listing, id, cluster, name string, st gat.JobStatus) error {
 	if idForm.MatchString(id) {
 		st.ID = gat.JobID(id + cluster)
-		l.Add(st)
+		l.AddNamed(st, name)
 		return nil
 	}
 	m := ranged.FindStringSubmatch(id)
@@ -80,7 +80,7 @@ func add(l *batch.Listing, id, cluster string, st gat.JobStatus) error {
 		if !is {
 			last = first
 		}
-		r := batch.Range{Prefix: m[1] + "_", Suffix: cluster, Step: 1, Status: st}
+		r := batch.Range{Prefix: m[1] + "_", Suffix: cluster, Step: 1, Status: st, Name: name}
 		var ok1, ok2 bool
 		r.First, ok1 = batch.Number(first)
 		r.Last, ok2 = batch.Number(last)
@@ -96,7 +96,7 @@ func add(l *batch.Listing, id, cluster string, st gat.JobStatus) error {
 }
 
 var (
-	never = regexp.MustCompile(`^(JobHeld.*|PartitionNodeLimit|PartitionTimeLimit|PartitionConfig|PartitionDown|PartitionInactive|BadConstraints|AccountNotAllowed|Invalid(Account|QOS)|QOSNotAllowed|(QOS|Assoc).*PerJob(Limit)?|DependencyNeverSatisfied|ReservationDeleted|JobHoldMaxRequeue|.*requeued?[ _]held.*)$`)
+	never = regexp.MustCompile(`^(JobHeld.*|PartitionNodeLimit|PartitionTimeLimit|PartitionConfig|.*account not (known|allowed|permitted).*|PartitionDown|PartitionInactive|BadConstraints|AccountNotAllowed|Invalid(Account|QOS)|QOSNotAllowed|(QOS|Assoc).*PerJob(Limit)?|DependencyNeverSatisfied|ReservationDeleted|JobHoldMaxRequeue|.*requeued?[ _]held.*)$`)
 
 	// why says in words what some of Slurm's do not.
 	why = map[string]string{
@@ -184,7 +184,7 @@ func accounts(out string) (*batch.Listing, error) {
 		} else if line == "CLUSTER:" {
 			cluster = ""
 		} else if m := accounted.FindStringSubmatch(line); m != nil {
-			if err := add(&l, m[1], cluster, ended(state(m[2], ""), m[3], m[4])); err != nil {
+			if err := add(&l, m[1], cluster, "", ended(state(m[2], ""), m[3], m[4])); err != nil {
 				return nil, err
 			}
 		} else if strings.HasPrefix(line, "JobId=") {
@@ -200,7 +200,7 @@ func accounts(out string) (*batch.Listing, error) {
 			}
 			code, signal, _ := strings.Cut(f["ExitCode"], ":")
 			if idForm.MatchString(id) {
-				add(&l, id, cluster, ended(state(f["JobState"], f["Reason"]), code, signal))
+				add(&l, id, cluster, "", ended(state(f["JobState"], f["Reason"]), code, signal))
 			}
 		}
 	}

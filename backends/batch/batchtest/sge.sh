@@ -10,7 +10,8 @@ row() {
 	ERROR) s=Eqw ;;
 	*) return ;;
 	esac
-	echo "<job_list state=\"x\"><JB_job_number>$1</JB_job_number><JB_name>n</JB_name><state>$s</state>"
+	read -r jobname <"$jobs/$1/name"
+	echo "<job_list state=\"x\"><JB_job_number>$1</JB_job_number><JB_name>$jobname</JB_name><state>$s</state>"
 	[ "$2" = 0 ] || echo "<tasks>$2</tasks>"
 	echo "</job_list>"
 }
@@ -36,13 +37,15 @@ qsub)
 		case $1 in
 		-t) tasks=${2#1-} ;;
 		-q) [ "$2" != nope ] || { echo 'Unable to run job: Job was rejected because job requests unknown queue "nope"' >&2; echo "Exiting." >&2; exit 1; } ;;
-		-N) case $2 in
+		-N) jobname=$2
+			case $2 in
 			[0-9]*) echo "Unable to run job: denied: \"$2\" is not a valid object name (cannot start with a digit)" >&2; exit 1 ;;
 			esac ;;
 		esac
 		shift
 	done
 	new
+	echo "$jobname" >"$jobs/$id/name"
 	cat >"$jobs/$id/script"
 	[ ! -f "$GAT_QUEUE/banner" ] || cat "$GAT_QUEUE/banner"
 	if [ -z "$tasks" ]; then

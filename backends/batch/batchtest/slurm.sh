@@ -3,16 +3,13 @@ name=${0##*/}
 count "$name $*"
 fault "$name"
 
-label() {
-	if [ "$2" = 0 ]; then echo "$1"; else echo "$1_$2"; fi
-}
-
 row() {
 	case $3 in
 	DONE) s=COMPLETED ;;
 	*) s=$3 ;;
 	esac
-	echo "$(label "$1" "$2")|$s|None"
+	read -r jobname <"$jobs/$1/name"
+	if [ "$2" = 0 ]; then echo "$1|$s|None|$jobname"; else echo "$1_$2|$s|None|$jobname"; fi
 }
 
 split() { # ID: sets job and task
@@ -24,16 +21,18 @@ split() { # ID: sets job and task
 
 case $name in
 sbatch)
-	tasks=0 last=0
+	last=0 jobname=
 	for a; do
 		case $a in
 		--version) echo "slurm-wlm 22.05.8"; exit ;;
+		--job-name=*) jobname=${a#--job-name=} ;;
 		--array=1-*) last=${a#--array=1-} ;;
 		--partition=nope) echo "sbatch: error: invalid partition specified: nope" >&2; echo "sbatch: error: Batch job submission failed: Invalid partition name specified" >&2; exit 1 ;;
 		--nonsense) echo "sbatch: unrecognized option '--nonsense'" >&2; exit 1 ;;
 		esac
 	done
 	new
+	echo "$jobname" >"$jobs/$id/name"
 	cat >"$jobs/$id/script"
 	cpus="SLURM_CPUS_ON_NODE=2 SLURM_JOB_CPUS_PER_NODE=2 SLURM_MEM_PER_NODE=100"
 	if [ "$last" = 0 ]; then
@@ -59,7 +58,7 @@ squeue)
 		;;
 	*%L*) echo 1-00:10:00; exit ;;
 	esac
-	echo "JOBID|STATE|REASON"
+	echo "JOBID|STATE|REASON|NAME"
 	each row
 	;;
 scancel)
