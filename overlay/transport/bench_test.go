@@ -71,8 +71,9 @@ func plainTLS(b *testing.B) (*tls.Conn, <-chan struct{}) {
 }
 
 // plainTLSBlocks returns a TLS connection to a reader that says when so many
-// more bytes are read, and at the end.
-func plainTLSBlocks(b *testing.B, size int) (*tls.Conn, <-chan struct{}) {
+// more bytes are read, and at the end. It goes to the address that the function,
+// if there is one, makes of the reader's.
+func plainTLSBlocks(b *testing.B, size int, through ...func(address string) string) (*tls.Conn, <-chan struct{}) {
 	b.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -109,7 +110,11 @@ func plainTLSBlocks(b *testing.B, size int) (*tls.Conn, <-chan struct{}) {
 			}
 		}
 	}()
-	c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	address := l.Addr().String()
+	for _, by := range through {
+		address = by(address)
+	}
+	c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -130,8 +131,17 @@ func redial(conn net.Conn) func(context.Context) (io.ReadWriteCloser, error) {
 	}
 	to := tcp.RemoteAddr().String()
 	return func(ctx context.Context) (io.ReadWriteCloser, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", to)
+		var usual string
+		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+			usual = unpace(raw)
+			return nil
+		}}
+		conn, err := d.DialContext(ctx, "tcp", to)
+		if err != nil {
+			return nil, err
+		}
+		settle(conn, usual)
+		return conn, nil
 	}
 }
 

@@ -25,6 +25,7 @@ func (e *Endpoint) Serve(ctx context.Context, l net.Listener, kind CarrierKind) 
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	defer context.AfterFunc(e.life, func() { l.Close() })()
+	usual := unpaceListener(l)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -52,6 +53,7 @@ func (e *Endpoint) Serve(ctx context.Context, l net.Listener, kind CarrierKind) 
 		}
 		if !e.spawn(func() {
 			defer func() { <-e.pending }()
+			settle(bare(conn), usual)
 			if err := e.welcome(conn, kind); err != nil {
 				conn.Close()
 				e.once.warn("connection refused", conn, err)

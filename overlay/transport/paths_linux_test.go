@@ -21,9 +21,20 @@ import (
 )
 
 // hubEnv makes the test binary a hub: its own socket, then the session's pin.
-const hubEnv = "ZORILLA_TRANSPORT_HUB"
+// relayEnv makes it a bare relay to an address.
+const (
+	hubEnv   = "ZORILLA_TRANSPORT_HUB"
+	relayEnv = "ZORILLA_TRANSPORT_RELAY"
+)
 
 func TestMain(m *testing.M) {
+	if next := os.Getenv(relayEnv); next != "" {
+		if err := runRelay(next); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if args := os.Getenv(hubEnv); args != "" {
 		if err := runHub(strings.Fields(args)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -115,6 +126,50 @@ func startHub(b *testing.B, launcher *testNode, a *transport.Authority) *hubProc
 	return h
 }
 
+// runRelay prints where it listens and has the kernel pass on one connection
+// to an address, and what comes back. It is the least that a hub can do.
+func runRelay(next string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	from, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	to, err := net.Dial("tcp", next)
+	if err != nil {
+		return err
+	}
+	go io.Copy(from, to)
+	_, err = io.Copy(to, from)
+	to.Close()
+	return err
+}
+
+// startRelay starts a bare relay to an address and returns its own, and its
+// process.
+func startRelay(b *testing.B, next string) (address string, pid int) {
+	b.Helper()
+	r := &hubProcess{cmd: exec.Command(os.Args[0])}
+	r.cmd.Env = append(os.Environ(), relayEnv+"="+next)
+	r.cmd.Stderr = os.Stderr
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = r.cmd.Process.Kill() // it may still wait for its connection
+		_ = r.cmd.Wait()
+	})
+	r.said = bufio.NewScanner(out)
+	return r.line(b), r.cmd.Process.Pid
+}
+
 func (h *hubProcess) line(b *testing.B) string {
 	b.Helper()
 	if !h.said.Scan() {
@@ -165,8 +220,10 @@ func cpu(b *testing.B, pids ...int) time.Duration {
 // BenchmarkPaths prints how streams over one machine's loopback compare, in one
 // run: a direct bulk stream beside plain TLS; one over two hubs, each a process
 // of its own, beside a direct one, by the processor time of all processes; and
-// what each hub adds to the round trip of 64 bytes. All pairs take turns; the
-// bulk streams have their lanes before the clock starts.
+// what each hub adds to the round trip of 64 bytes. Plain TLS over two bare
+// relays is there to compare with: the least that two hops more can cost with
+// the system's congestion control. All take turns; the bulk streams have their
+// lanes before the clock starts.
 //
 //	go test ./overlay/transport -run '^$' -bench Paths -benchtime 1x
 func BenchmarkPaths(b *testing.B) {
@@ -230,9 +287,19 @@ func BenchmarkPaths(b *testing.B) {
 	here := []int{0}
 	hubs := []int{0, first.cmd.Process.Pid, second.cmd.Process.Pid}
 	plain, plainDone := plainTLSBlocks(b, size)
+	bare := append([]int(nil), here...)
+	relayed, relayedDone := plainTLSBlocks(b, size, func(address string) string {
+		for range 2 {
+			var pid int
+			address, pid = startRelay(b, address)
+			bare = append(bare, pid)
+		}
+		return address
+	})
 	ways := []*way{
 		{name: "plain TLS", w: plain, done: plainDone, pids: here},
 		{name: "direct", w: open(b, x, near.ID(), wire.StreamOutput), done: done, pids: here},
+		{name: "bare relays", w: relayed, done: relayedDone, pids: bare},
 		{name: "one hub", w: open(b, x, one.ID(), wire.StreamOutput), done: done, pids: hubs},
 		{name: "two hubs", w: open(b, x, two.ID(), wire.StreamOutput), done: done, pids: hubs},
 	}
@@ -265,12 +332,13 @@ func BenchmarkPaths(b *testing.B) {
 	}
 	const gb = float64(size) / 1e9
 	for _, w := range ways {
-		b.Logf("%-9s  %5.0f MB/s at best, %5.0f in the middle; %.2f CPU-s/GB, %.2f of them at the ends", w.name,
+		b.Logf("%-11s  %5.0f MB/s at best, %5.0f in the middle; %.2f CPU-s/GB, %.2f of them at the ends", w.name,
 			gb*1e3/slices.Min(w.times).Seconds(), gb*1e3/median(w.times), median(w.used)/gb, median(w.ends)/gb)
 	}
 	b.ReportMetric(slices.Min(ways[0].times).Seconds()/slices.Min(ways[1].times).Seconds(), "direct/TLS")
 	b.ReportMetric(median(ways[0].used)/median(ways[1].used), "TLS-CPU/direct-CPU")
-	b.ReportMetric(median(ways[3].used)/median(ways[1].used), "2hubs-CPU/direct-CPU")
+	b.ReportMetric(median(ways[2].used)/median(ways[0].used), "2relays-CPU/TLS-CPU")
+	b.ReportMetric(median(ways[4].used)/median(ways[1].used), "2hubs-CPU/direct-CPU")
 
 	// Round trips, on streams that have not moved to lanes and on ones that have.
 	for _, lanes := range []bool{false, true} {

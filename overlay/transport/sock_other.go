@@ -2,7 +2,10 @@
 
 package transport
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // tuneTCP sends small frames at once; the rest is left to the system.
 func tuneTCP(conn net.Conn) {
@@ -23,3 +26,12 @@ func shorten(pipe) {}
 
 // pathOf knows nothing of the path.
 func pathOf(pipe) laneInfo { return laneInfo{} }
+
+// unpace leaves the choice of congestion control to the system.
+func unpace(syscall.RawConn) string { return "" }
+
+// unpaceListener does the same.
+func unpaceListener(net.Listener) string { return "" }
+
+// settle has nothing to give back.
+func settle(net.Conn, string) {}
