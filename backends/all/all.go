@@ -6,6 +6,7 @@ package all
 import (
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/backends/pbs"
 	"github.com/zorilla-grid/zorilla/backends/sge"
 	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
@@ -21,5 +22,7 @@ func Registry() []gat.Backend {
 		batch.New(slurm.Dialect(), ssh.Backend{}),
 		batch.New(sge.Dialect(), local.Backend{}),
 		batch.New(sge.Dialect(), ssh.Backend{}),
+		batch.New(pbs.Dialect(), local.Backend{}),
+		batch.New(pbs.Dialect(), ssh.Backend{}),
 	}
 }

@@ -28,6 +28,8 @@ var (
 	slurm string
 	//go:embed sge.sh
 	sge string
+	//go:embed pbs.sh
+	pbs string
 )
 
 // Fake is a queueing system in a directory.
@@ -47,6 +49,11 @@ func Slurm(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
 // SGE returns a fake Grid Engine.
 func SGE(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
 	return fake(t, d, shell, sge, "qsub", "qstat", "qacct", "qdel", "qconf")
+}
+
+// PBS returns a fake PBS.
+func PBS(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
+	return fake(t, d, shell, pbs, "qsub", "qselect", "qstat", "qdel", "pbsnodes")
 }
 
 func fake(t testing.TB, d *batch.Dialect, shell gat.Backend, text string, commands ...string) *Fake {
