@@ -11,20 +11,19 @@ import (
 // its name.
 const selfLink = "/proc/self/exe"
 
-// ourselves returns the name of this program, for lists of processes, and a path that it can
-// be started by: on Linux also after its file was removed. It was started as name.
-func ourselves(name string) (self, program string, err error) {
-	if self = name; !filepath.IsAbs(self) {
-		if self, err = os.Executable(); err != nil {
-			return "", "", err
-		}
-	}
+// ourselves is a path that this program can be started by: on Linux also after its
+// file was removed. It was started as name, which it should be given again: a
+// program of several trades goes by it.
+func ourselves(name string) (string, error) {
 	if runtime.GOOS == "linux" {
 		if _, err := os.Readlink(selfLink); err == nil {
-			return self, selfLink, nil
+			return selfLink, nil
 		}
 	}
-	return self, self, nil
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	return os.Executable()
 }
 
 // leaveNothing removes what came with an agent's job beside its boot file, which

@@ -68,7 +68,7 @@ func agentMain(self, session, bootFile string) error {
 	if boot.Session != wire.SessionID(session) {
 		return fmt.Errorf("the boot record is for session %s, not %s", boot.Session, session)
 	}
-	self, program, err := ourselves(self)
+	program, err := ourselves(self)
 	if err != nil {
 		return err
 	}

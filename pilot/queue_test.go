@@ -193,6 +193,12 @@ func TestGroupKilled(t *testing.T) {
 			if len(ran) == 0 {
 				t.Error("the pilot has no warden")
 			}
+			for _, pid := range ran {
+				comm, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+				if name := strings.TrimSpace(string(comm)); err == nil && name != "pilot" && name != "sleep" && name != "sh" {
+					t.Errorf("process %d is listed as %q", pid, name)
+				}
+			}
 			if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}

@@ -4,10 +4,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
 
 // startWarden starts the warden of an agent by the path of this program and the
@@ -45,5 +48,6 @@ func startWarden(program, name string, d *sessionDir) (dismiss func(), err error
 // settleIn makes this process a warden: the signals by which a job is ended are
 // not for it.
 func settleIn() {
+	worker.SetName(filepath.Base(os.Args[0]))
 	signal.Ignore(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGXCPU, unix.SIGPIPE)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
@@ -62,6 +63,7 @@ func guardMain(args []string, pidfd bool) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a child subreaper: %w", err)
 	}
+	SetName(filepath.Base(os.Args[0]))
 	closeOnExec()
 	// The copy stays open, in us and in every worker.
 	if _, err = unix.FcntlInt(guardUseLock, unix.F_DUPFD, useLockFD); err != nil {
@@ -83,6 +85,12 @@ func guardMain(args []string, pidfd bool) error {
 		err = errors.Join(err, g.clean())
 	}
 	return err
+}
+
+// SetName sets the name that this process has in lists of processes: one that
+// was started by another path than its program's has that path's.
+func SetName(name string) {
+	os.WriteFile("/proc/self/comm", []byte(name), 0) //nolint:errcheck // it is for people
 }
 
 // closeOnExec keeps from the workers whatever our ancestors forgot to close.

@@ -80,7 +80,7 @@ func (k *keeper) fork(slot int) (*guard, error) {
 	argv := append(append([]string(nil), k.y.cfg.Guard...), guardArgs(k.y.path, slot)...)
 	cmd := &exec.Cmd{
 		Path:        cmp.Or(k.y.cfg.Program, argv[0]),
-		Args:        append([]string{os.Args[0]}, argv[1:]...), // programs of several trades go by their name
+		Args:        argv,
 		Dir:         "/",
 		Env:         []string{"GOMAXPROCS=2"}, // nobody's secrets, and few threads
 		Stderr:      os.Stderr,
