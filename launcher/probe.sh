@@ -30,6 +30,9 @@ done
 # below it.
 usable() {
 	base=$1/zorilla-$uid
+	if [ "$session" = - ] && [ ! -e "$base" ]; then
+		base=$base.$$ # gone again at once: nobody else may rely on it
+	fi
 	[ -d "$1" ] || { echo "$1: no such directory"; return 1; }
 	[ -e "$base" ] || [ -w "$1" ] || { echo "$1: not writable"; return 1; }
 	mkdir "$base" 2>/dev/null
@@ -65,14 +68,14 @@ usable() {
 	return 0
 }
 
-# room prints how much is free in $base, what kind of file
-# system it is on, and whether it is in the home directory.
+# room DIRECTORY: prints how much is free there, what kind of file system it is on,
+# and whether it is in the home directory.
 room() {
-	echo "free $(df -Pk "$base" 2>/dev/null | awk 'NR==2 {print $4}')"
-	kind=$(df -PT "$base" 2>/dev/null | awk 'NR==2 {print $2}')
-	[ -n "$kind" ] || kind=$(stat -f -c %T "$base" 2>/dev/null)
+	echo "free $(df -Pk "$1" 2>/dev/null | awk 'NR==2 {print $4}')"
+	kind=$(df -PT "$1" 2>/dev/null | awk 'NR==2 {print $2}')
+	[ -n "$kind" ] || kind=$(stat -f -c %T "$1" 2>/dev/null)
 	echo "fs $kind"
-	case $base/ in "${HOME:-/nowhere}"/*) echo home ;; esac
+	case $1/ in "${HOME:-/nowhere}"/*) echo home ;; esac
 }
 
 if [ -n "$wanted" ]; then
@@ -81,19 +84,18 @@ else
 	set -- ${TMPDIR:+"$TMPDIR"} /tmp /var/tmp /dev/shm ${XDG_RUNTIME_DIR:+"$XDG_RUNTIME_DIR"} ${HOME:+"$HOME"}
 fi
 for parent in "$@"; do
-	before=$(ls -d "$parent/zorilla-$uid" 2>/dev/null)
 	why=$(usable "$parent")
 	if [ -z "$why" ]; then
 		base=$parent/zorilla-$uid
 		if [ "$session" = - ]; then
-			room
-			[ -n "$before" ] || rmdir "$base" 2>/dev/null
+			rmdir "$base.$$" 2>/dev/null
+			room "$parent"
 			echo "base $base"
 			exit 0
 		fi
 		dir=$base/s-$session
 		mkdir "$dir" 2>/dev/null || [ -O "$dir" ] || { echo "refused $dir: cannot make it"; continue; }
-		room
+		room "$base"
 		if [ -n "$digest" ] && [ -f "$base/pilot-$digest" ] && [ -x "$base/pilot-$digest" ] && [ "$(sha256sum <"$base/pilot-$digest" 2>/dev/null)" = "$digest  -" ]; then
 			echo "pilot $base/pilot-$digest"
 		fi
