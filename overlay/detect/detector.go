@@ -46,6 +46,8 @@ const (
 	gapFades    = 16                     // a subject's longest silence fades by its age divided by this
 	hearsay     = time.Minute            // that other pilots' words keep a pilot alive
 	endedFor    = 30 * time.Second       // that the end of a link is evidence
+	closedMost  = 8 * time.Second        // that a node whose link has ended gets because this one is not well
+	stallMost   = time.Second            // of a pause of this node that counts in this
 	batchWait   = 500 * time.Millisecond // that a decision waits for others of this node's
 	mergeWait   = time.Second            // that news of it wait for others' decisions
 )
@@ -132,6 +134,7 @@ type Detector struct {
 
 	// The machine's own time: that of the caller without what it missed.
 	time time.Duration
+	real time.Duration // the same with most of what it missed, see closedMost
 	last time.Duration // the caller's, at the last call
 	due  time.Duration // the caller's, when Tick is wanted
 
@@ -180,6 +183,7 @@ type suspicion struct {
 	announced bool
 	accused   bool
 	confirmed []wire.NodeID
+	closedAt  time.Duration // when it was seen, as Detector.real counts, that the link has ended; 0: it has not
 	ripe      time.Duration // when its time was over; 0: it is not
 }
 
@@ -197,7 +201,7 @@ func New(cfg Config, now time.Duration) *Detector {
 	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
 	d := &Detector{
 		cfg: cfg, limit: cfg.Pause + 3*cfg.Period, begin: 6 * cfg.Period,
-		time: 1, last: now, due: now,
+		time: 1, real: 1, last: now, due: now,
 		members: make(map[wire.NodeID]*member), links: make(map[wire.NodeID]wire.Role),
 		asks: cfg.Seed << 16,
 	}
@@ -211,6 +215,7 @@ func New(cfg Config, now time.Duration) *Detector {
 // it this node did not run.
 func (d *Detector) enter(now time.Duration) {
 	now = max(now, d.last)
+	d.real += min(now-d.last, stallMost)
 	if late := now - d.due; late > slack {
 		d.time += max(d.due+slack-d.last, 0)
 		d.due = now

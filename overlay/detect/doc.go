@@ -45,7 +45,10 @@
 // during which a Detector did not run is nobody's silence. Besides, lateness,
 // suspicions of itself and missing answers add up to its local health, from 0
 // (well) to [wire.MaxHealth], which stretches how long silence must last
-// (Lifeguard, IV-A). Nodes that are not well confirm nothing.
+// (Lifeguard, IV-A). Nodes that are not well confirm nothing. The end of a
+// connection is stronger than silence: however unwell its observer, a node that
+// does not come back within 8 seconds, or its own longest silence if that is
+// more, is dead.
 //
 // Deaths come in groups: a rack, a cluster. Whoever decides waits for those
 // suspects whose time is about to come, and whoever tells waits for suspects

@@ -160,7 +160,13 @@ func (d *Detector) over(m *member) time.Duration {
 	const all = 3 // that confirm
 	c := min(len(m.suspect.confirmed), all)
 	wait := slow - (slow-fast)*time.Duration(log2(c+1))/time.Duration(log2(all+1))
-	return min(at, m.downAt+d.silentFor(wait))
+	at = min(at, m.downAt+d.silentFor(wait))
+	if m.suspect.closedAt != 0 {
+		// The end of a link is more than silence: how this node is does not matter for long.
+		left := m.suspect.closedAt + max(wait, closedMost) - d.real
+		at = min(at, d.time+max(left, 0))
+	}
+	return at
 }
 
 // log2 returns the logarithm of a small number in hundredths.
@@ -241,6 +247,9 @@ func (d *Detector) doubt(m *member) {
 		d.question(m)
 	}
 	closed := m.downAt != 0 && d.links[m.ID] == 0
+	if closed && s.closedAt == 0 {
+		s.closedAt = d.real
+	}
 	if d.decides(m) && !s.inquired && (closed || d.time-m.heard >= d.silentFor(d.limit/2)) {
 		s.inquired = true
 		d.inquireOf(m)
