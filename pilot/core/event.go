@@ -8,7 +8,8 @@ import (
 )
 
 // Event is something a user of a node wants to know: [PeerUp], [PeersDown],
-// [Misbehaved], [WorkerChanged], [PilotShunned] or [JobEnded].
+// [Misbehaved], [WorkerChanged], [PilotShunned],
+// [GangDispersed] or [JobEnded].
 type Event interface{ event() }
 
 // PeerUp tells of a node that became part of the session.
@@ -39,6 +40,15 @@ type PilotShunned struct {
 	Reason string
 }
 
+// GangDispersed tells that slots for a job's first workers were held for as long as
+// they may be, and are free again: the job tries again after a pause.
+type GangDispersed struct {
+	Job           wire.JobID
+	Held, Missing int           // workers that there were slots for, and not
+	Waited, Pause time.Duration // how long they were held, and will not be
+	Idle          time.Duration // core time held in vain, or waited, by the job so far
+}
+
 // JobEnded is the last event of a job.
 type JobEnded struct {
 	Job     wire.JobID
@@ -63,4 +73,5 @@ func (PeerUp) event()        {}
 func (PeersDown) event()     {}
 func (WorkerChanged) event() {}
 func (PilotShunned) event()  {}
+func (GangDispersed) event() {}
 func (JobEnded) event()      {}

@@ -92,6 +92,20 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	}
 }
 
+// coresOf returns how many cores a worker takes on a pilot.
+func (n *Node) coresOf(pilot wire.NodeID, needs *wire.Requirements) int {
+	o := n.describe(pilot).Offer
+	per, ok := flood.PerWorker(&o, needs)
+	if !ok {
+		return max(1, int(needs.Cores))
+	}
+	cores := int(o.Cores)
+	if cores == 0 {
+		cores = int(o.Slots)
+	}
+	return (per*cores + int(o.Slots) - 1) / int(o.Slots)
+}
+
 // lead returns the primary for a pilot's message. A job that has ended, or of
 // which this node knows nothing, is closed to the pilot.
 func (n *Node) lead(from wire.NodeID, id wire.JobID, epoch uint32) *primary {
@@ -132,8 +146,11 @@ func (n *Node) absorbJob(now time.Duration, p *primary) {
 	for _, s := range n.jx.Shunned {
 		n.fx.Events = append(n.fx.Events, PilotShunned{p.id, n.describe(s.Node), s.Reason})
 	}
+	if d := n.jx.Dispersed; d != nil {
+		n.fx.Events = append(n.fx.Events, GangDispersed{Job: p.id, Held: d.Held, Missing: d.Missing, Waited: d.Waited, Pause: d.Pause, Idle: p.Counts().Idle})
+	}
 	end := n.jx.Ended
-	n.jx.Adverts, n.jx.Updates, n.jx.Shunned, n.jx.Ended = nil, nil, nil, nil
+	n.jx.Adverts, n.jx.Updates, n.jx.Shunned, n.jx.Ended, n.jx.Dispersed = nil, nil, nil, nil, nil
 	n.absorb(now)
 	if end != nil {
 		n.fx.Events = append(n.fx.Events, JobEnded{p.id, end.Outcome, end.Exit, end.Reason, p.Counts().Idle})

@@ -243,6 +243,7 @@ func (n *Node) Submit(now time.Duration, spec job.Spec) error {
 	if err != nil {
 		return fmt.Errorf("submit job %s: %w", spec.ID.Short(), err)
 	}
+	p.Weigh(func(pilot wire.NodeID) int { return n.coresOf(pilot, &spec.Needs) })
 	n.primaries = append(n.primaries, &primary{Primary: p, id: spec.ID})
 	n.jobs.next = now
 	n.tickJobs(now)

@@ -107,7 +107,7 @@ func (s *stage) command(line string) {
 		s.t.Fatalf("%q: no node %q", line, arg(0))
 	}
 	switch words[0] {
-	case "node": // NAME ROLE SITE [slots=] [idle=] [lease=] [near=SITE]
+	case "node": // NAME ROLE SITE [slots=] [idle=] [lease=] [near=SITE] [job=] [part=] [left=]
 		role, err := wire.ParseRole(arg(1))
 		if err != nil {
 			s.t.Fatal(err)
@@ -116,7 +116,11 @@ func (s *stage) command(line string) {
 		slots := uint32(number(opt["slots"]))
 		s.names = append(s.names, arg(0))
 		s.peers[arg(0)] = p
-		s.nodes[arg(0)] = core.New(core.Config{Near: strings.Fields(opt["near"]), ID: p.ID, Role: role, Site: p.Site, Name: p.Name, Platform: cmp.Or(opt["platform"], "linux/amd64"),
+		until := time.Duration(0)
+		if opt["left"] != "" {
+			until = s.now + span(opt["left"])
+		}
+		s.nodes[arg(0)] = core.New(core.Config{Job: opt["job"], Part: uint32(number(opt["part"])), Until: until, Near: strings.Fields(opt["near"]), ID: p.ID, Role: role, Site: p.Site, Name: p.Name, Platform: cmp.Or(opt["platform"], "linux/amd64"),
 			Offer: wire.Offer{Slots: slots, Cores: slots, Memory: int64(slots) << 30},
 			Lease: span(opt["lease"]), Idle: cmp.Or(span(opt["idle"]), core.Forever)}, s.now)
 	case "link": // NAME NAME
@@ -140,13 +144,13 @@ func (s *stage) command(line string) {
 		}
 	case "wait": // DURATION
 		s.wait(span(arg(0)))
-	case "submit": // NAME JOB want= [min=] [retries=] [policy=] [lease=] [cores=] [files=yes]
+	case "submit": // NAME JOB want= [min=] [retries=] [policy=] [lease=] [cores=] [walltime=] [files=yes]
 		policy, err := job.ParsePolicy(cmp.Or(opt["policy"], "replace"))
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		spec := job.Spec{ID: jobID(arg(1)), Want: number(opt["want"]), Min: number(opt["min"]), Retries: number(opt["retries"]), OnFailure: policy,
-			Lease: span(opt["lease"]), GangWait: span(opt["gangwait"]), Needs: wire.Requirements{Cores: uint32(number(opt["cores"]))},
+			Lease: span(opt["lease"]), GangWait: span(opt["gangwait"]), Needs: wire.Requirements{Cores: uint32(number(opt["cores"])), Walltime: span(opt["walltime"])},
 			Program: wire.Program{Argv: []string{"app"}, KillGrace: 2 * time.Second}}
 		if opt["platform"] != "" {
 			spec.Needs.Platforms = []string{opt["platform"]}
@@ -314,6 +318,8 @@ func (s *stage) apply(name string, fx core.Effects) {
 			s.printf("%s! %s %v on %s%s", name, keyName(e.Key), e.Change, nodeName(e.Peer.ID), why)
 		case core.JobEnded:
 			s.printf("%s! job %s ended %v, exit %d %s", name, jobName(e.Job), e.Outcome, e.Exit, e.Reason)
+		case core.GangDispersed:
+			s.printf("%s! gang of %s dispersed: %d held, %d missing after %v, again in %v", name, jobName(e.Job), e.Held, e.Missing, e.Waited, e.Pause)
 		case core.PilotShunned:
 			s.printf("%s! pilot %s shunned", name, nodeName(e.Peer.ID))
 		case core.PeersDown:

@@ -40,8 +40,9 @@ func (p *Primary) Claim(now time.Duration, from wire.NodeID, site string, c *wir
 		m.renewAt = now + RenewEvery(p.spec.Lease)
 	}
 	m.involved = true
-	m.claims = append(m.claims, held{seq: c.Seq, workers: n})
-	p.holds(now, p.held+n)
+	h := held{seq: c.Seq, workers: n, cores: n * p.coresOf(from)}
+	m.claims = append(m.claims, h)
+	p.take(now, h)
 	p.stuckAt = 0
 	if p.gathering == 0 {
 		p.gathering = max(now, 1)
@@ -82,10 +83,30 @@ func (p *Primary) complete(now time.Duration) bool {
 	return now >= p.settleAt
 }
 
-// holds notes how many workers' slots are held from now on.
-func (p *Primary) holds(now time.Duration, workers int) {
-	p.idle += time.Duration(p.held) * (now - p.heldAt)
-	p.held, p.heldAt = workers, now
+// take counts the slots of a claim among those that are held from now on.
+func (p *Primary) take(now time.Duration, h held) { p.shift(now, h.workers, h.cores) }
+
+// untake counts them no more.
+func (p *Primary) untake(now time.Duration, h held) { p.shift(now, -h.workers, -h.cores) }
+
+// takeNone counts none.
+func (p *Primary) takeNone(now time.Duration) { p.shift(now, -p.held, -p.heldCores) }
+
+// shift changes how much is held, and adds up what was until now.
+func (p *Primary) shift(now time.Duration, workers, cores int) {
+	p.idle += time.Duration(p.heldCores) * (now - p.heldAt)
+	p.held, p.heldCores, p.heldAt = p.held+workers, p.heldCores+cores, now
+}
+
+// Weigh says how many cores a worker takes on a pilot. Without it that is as
+// many as it asks for.
+func (p *Primary) Weigh(cores func(pilot wire.NodeID) int) { p.weigh = cores }
+
+func (p *Primary) coresOf(pilot wire.NodeID) int {
+	if p.weigh != nil {
+		return p.weigh(pilot)
+	}
+	return max(1, int(p.spec.Needs.Cores))
 }
 
 // tell sends a Hold for the claims that have waited for a while.
@@ -142,7 +163,7 @@ func (p *Primary) grantAll(now time.Duration, fx *Effects) {
 		m.claims = nil
 	}
 	sort.SliceStable(claims, func(i, j int) bool { return claims[i].m.site < claims[j].m.site })
-	p.holds(now, 0)
+	p.takeNone(now)
 	p.started, p.gathering, p.holdAt, p.settleAt, p.wounds = true, 0, 0, 0, 0
 	p.Open()
 	for _, c := range claims {
@@ -294,7 +315,7 @@ func (p *Primary) unhold(now time.Duration, m *member, seq uint64) bool {
 	if i < 0 {
 		return false
 	}
-	p.holds(now, p.held-m.claims[i].workers)
+	p.untake(now, m.claims[i])
 	m.claims = slices.Delete(m.claims, i, i+1)
 	return true
 }
@@ -303,7 +324,7 @@ func (p *Primary) unhold(now time.Duration, m *member, seq uint64) bool {
 func (p *Primary) forgotten(now time.Duration, m *member, seq uint64, why string, fx *Effects) {
 	m.claims = slices.DeleteFunc(m.claims, func(h held) bool {
 		if h.seq <= seq {
-			p.holds(now, p.held-h.workers)
+			p.untake(now, h)
 			return true
 		}
 		return false

@@ -173,15 +173,17 @@ func (p *Primary) again(m *member, fx *Effects) {
 
 // disperse gives up gathering for a while, so that other jobs can have the slots.
 func (p *Primary) disperse(now time.Duration, fx *Effects) {
+	fx.Dispersed = &Dispersed{Held: p.held, Missing: p.spec.Min - p.held, Waited: now - p.gathering}
 	for _, m := range p.list {
 		for _, h := range m.claims {
 			fx.send(m.id, &wire.Refuse{Job: p.spec.ID, Epoch: p.epoch, Seq: h.seq})
 		}
 		m.claims = nil
 	}
-	p.holds(now, 0)
+	p.takeNone(now)
 	p.gathering, p.holdAt, p.settleAt, p.wounds = 0, 0, 0, 0
-	p.pausedTo = now + min(max(p.spec.GangWait/4, 2*time.Second), time.Minute)
+	fx.Dispersed.Pause = min(max(p.spec.GangWait/4, 2*time.Second), time.Minute)
+	p.pausedTo = now + fx.Dispersed.Pause
 	p.changed(now)
 }
 

@@ -71,6 +71,14 @@ type Shunned struct {
 	Reason string
 }
 
+// Dispersed tells that a gang has let go of what was held for it.
+type Dispersed struct {
+	Held    int           // workers that there were slots for
+	Missing int           // and that there were not
+	Waited  time.Duration // since the first of them
+	Pause   time.Duration // before it tries again
+}
+
 // Effects are what a machine of this package wants done. Its methods append to
 // the Effects they are given.
 type Effects struct {
@@ -86,6 +94,8 @@ type Effects struct {
 	Updates  []Update
 	Shunned  []Shunned
 	Ended    *End
+
+	Dispersed *Dispersed
 }
 
 func (fx *Effects) send(to wire.NodeID, m wire.Message) {

@@ -69,7 +69,7 @@ func (p *Primary) halt(now time.Duration, end End, fx *Effects) {
 			}
 		}
 	}
-	p.holds(now, 0)
+	p.takeNone(now)
 	p.gathering, p.holdAt, p.settleAt = 0, 0, 0
 	p.changed(now)
 }
@@ -101,7 +101,7 @@ func (p *Primary) close(now time.Duration, fx *Effects) {
 			p.repeat(now, m)
 		}
 	}
-	p.holds(now, 0)
+	p.takeNone(now)
 	p.open, p.left = nil, 0
 	p.endedAt = now
 }
@@ -171,7 +171,7 @@ type Counts struct {
 
 // Counts returns the job's counts.
 func (p *Primary) Counts() Counts {
-	c := Counts{Want: p.spec.Want, Open: len(p.open), Held: p.held, Live: p.live, Idle: p.idle * time.Duration(max(1, p.spec.Needs.Cores))}
+	c := Counts{Want: p.spec.Want, Open: len(p.open), Held: p.held, Live: p.live, Idle: p.idle}
 	for i := range p.ranks {
 		if p.ranks[i].state == rankDone {
 			c.Done++

@@ -62,11 +62,51 @@ func TestGangWait(t *testing.T) {
 	if n := sent(fx); n[wire.KindRefuse] != 5 || p.Counts().Held != 0 {
 		t.Errorf("after the longest wait %d are held, messages %v; want all five refused", p.Counts().Held, n)
 	}
+	if d := fx.Dispersed; d == nil || *d != (job.Dispersed{Held: 5, Missing: 3, Waited: time.Minute, Pause: 15 * time.Second}) {
+		t.Errorf("it is told that the gang dispersed: %+v", d)
+	}
 	if w := p.Wanted(61 * time.Second); w != 0 {
 		t.Errorf("it looks for %d again at once; others should have a chance", w)
 	}
 	if idle := p.Counts().Idle.Round(time.Second); idle != (60+59+58+57+56)*time.Second {
 		t.Errorf("slots were idle for %v in all, want 4m50s", idle)
+	}
+}
+
+// TestIdleCores: what is held idle is counted in cores, as many as a worker
+// takes on the pilot that holds them.
+func TestIdleCores(t *testing.T) {
+	p, fx := gather(t, spec(8))
+	p.Weigh(func(n wire.NodeID) int {
+		if n == node(1) {
+			return 16
+		}
+		return 2
+	})
+	claim(p, 0, 1, 2, fx)
+	claim(p, 10*time.Second, 2, 1, fx)
+	p.PilotDown(20*time.Second, node(1), "gone", fx)
+	p.Release(25*time.Second, node(2), &wire.Release{Job: id, Epoch: 1, Seq: 1}, fx)
+	p.PilotDown(99*time.Second, node(2), "gone", fx)
+	if got, want := p.Counts().Idle, (20*32+15*2)*time.Second; got != time.Duration(want) {
+		t.Errorf("cores were idle for %v in all, want %v", got, time.Duration(want))
+	}
+}
+
+// TestWalltimeShrinks: the later a worker is asked for, the less it may need.
+func TestWalltimeShrinks(t *testing.T) {
+	s := spec(1)
+	s.Needs.Walltime = time.Hour
+	p, err := job.NewPrimary(time.Minute, s, self, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Duration]time.Duration{time.Minute: time.Hour, 31 * time.Minute: 30 * time.Minute, 3 * time.Hour: time.Second} {
+		fx := new(job.Effects)
+		p.Advertise(at, fx)
+		if len(fx.Adverts) != 1 || fx.Adverts[0].Needs.Walltime != want {
+			t.Errorf("after %v the adverts are %+v, want one for %v", at-time.Minute, fx.Adverts, want)
+		}
 	}
 }
 

@@ -58,9 +58,11 @@ type Primary struct {
 	spare     int           // how many of them beyond what is wanted
 	wounds    int           // since the gang began to gather
 	woundedTo time.Duration // no new advert before
-	idle      time.Duration // for which workers' slots were held, all together
+	idle      time.Duration // for which cores were held, all together
+	heldCores int           // of the workers in held claims
 	heldAt    time.Duration // when held changed
 
+	weigh func(pilot wire.NodeID) int                    // cores of a worker there; nil: as many as it asks for
 	where func(hub wire.NodeID, site string) flood.Place // nil: any set of pilots is as good as another
 
 	seq      uint64 // of the advert
@@ -126,6 +128,7 @@ type member struct {
 type held struct {
 	seq     uint64
 	workers int
+	cores   int  // of all of them
 	told    bool // that it waits
 }
 
@@ -287,7 +290,7 @@ func (p *Primary) failed(now time.Duration, m *member, why string, fx *Effects) 
 	m.shunned = true
 	fx.Shunned = append(fx.Shunned, Shunned{m.id, why})
 	for _, h := range m.claims {
-		p.holds(now, p.held-h.workers)
+		p.untake(now, h)
 		fx.send(m.id, &wire.Refuse{Job: p.spec.ID, Epoch: p.epoch, Seq: h.seq, Shun: p.spec.Lease})
 	}
 	m.claims = nil
@@ -398,7 +401,7 @@ func (p *Primary) PilotsDown(now time.Duration, ids []wire.NodeID, reason string
 
 func (p *Primary) down(now time.Duration, m *member, reason string, fx *Effects) {
 	for _, h := range m.claims {
-		p.holds(now, p.held-h.workers)
+		p.untake(now, h)
 	}
 	m.claims, m.stops = nil, nil
 	m.gone = true
