@@ -20,12 +20,12 @@ func (r *siteRun) startHub(ctx context.Context, h *host, wait bool) error {
 	if err := r.s.admit(r.site.Name, t); err != nil {
 		return err
 	}
-	boot := pilot.Boot{Role: "hub", Socket: hubSocket, Nice: 19, Publish: h.publish}
+	boot := pilot.Boot{Role: "hub", Socket: r.hubSocket(), Nice: 19, Publish: h.publish}
 	if err := r.startAgent(ctx, h, KindHub, boot, t); err != nil {
 		return err
 	}
 	up := make(chan error, 1)
-	r.wg.Go(func() { r.stayAttached(r.s.life, h, hubSocket, up) })
+	r.wg.Go(func() { r.stayAttached(r.s.life, h, r.hubSocket(), up) })
 	if !wait {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (r *siteRun) startPilot(ctx context.Context, h *host) error {
 		}
 	}
 	if !r.site.Local() && h.behind == "" || len(h.hubs) == 0 {
-		boot.Socket = fmt.Sprintf(pilotSocket, number)
+		boot.Socket = r.pilotSocket(number)
 	}
 	if err := r.startAgent(ctx, h, KindPilot, boot, *token); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (r *siteRun) startAgent(ctx context.Context, h *host, kind Kind, boot pilot
 	}
 	r.mu.Lock()
 	h.agents++
-	complaints := path.Join(h.sessionDir(r.s.id), fmt.Sprintf("stderr-%d", h.agents))
+	complaints := path.Join(h.sessionDir(r.s.id), r.own("stderr-%d", h.agents))
 	r.mu.Unlock()
 	seq, err := r.record(kind, h.behind, What{Path: h.sessionDir(r.s.id)})
 	if err != nil {

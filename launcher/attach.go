@@ -38,11 +38,11 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 		peer, err := r.attach(ctx, h, socket, closed)
 		if err == nil {
 			wait, last = redialFirst, peer.ID
-			if socket == hubSocket {
+			if socket == r.hubSocket() {
 				r.setHub(h, peer.ID)
 			}
 			r.change(func(c *SiteChanged) {
-				if c.State == "detached" || c.State == "starting" && socket == hubSocket && c.Submitted == 0 {
+				if c.State == "detached" || c.State == "starting" && socket == r.hubSocket() && c.Submitted == 0 && !r.site.Batch() {
 					c.State, c.Error = "up", ""
 				}
 			})
@@ -160,7 +160,7 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string, dead wi
 	if !dead.IsZero() {
 		r.s.agent.Do(func(now time.Duration, n *core.Node) { n.Gone(now, dead, "it was killed") })
 	}
-	if socket != hubSocket {
+	if socket != r.hubSocket() {
 		return // its loss is answered as any pilot's
 	}
 	r.mu.Lock()

@@ -187,7 +187,7 @@ func (b *batchRun) prepare(ctx context.Context) error {
 
 // hubsFile is the file in which the hub says where it listens.
 func (b *batchRun) hubsFile() string {
-	return path.Join(b.shared.sessionDir(b.r.s.id), hubsName)
+	return path.Join(b.shared.sessionDir(b.r.s.id), b.r.own(hubsName))
 }
 
 // networked reports whether the host's scratch lies on a file system that other

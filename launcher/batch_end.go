@@ -47,7 +47,12 @@ func (b *batchRun) empty(ctx context.Context) error {
 	if len(open) == 0 {
 		return nil
 	}
-	if err := emptyQueue(ctx, r.gat, r.s.polls, open, waiting); err != nil {
+	b.mu.Lock()
+	up := b.queue.Unfinished()
+	idle := b.queue.Idle()
+	b.mu.Unlock()
+	up = slices.DeleteFunc(up, func(id gat.JobID) bool { return slices.Contains(idle, id) })
+	if err := emptyQueue(ctx, r.gat, r.s.polls, open, func(id gat.JobID) bool { return !slices.Contains(up, id) }); err != nil {
 		return err
 	}
 	for _, m := range open {
@@ -80,9 +85,9 @@ func (b *batchRun) awaitLeaving(ctx context.Context) {
 }
 
 // emptyQueue sees to it that no jobs of the ledger's entries are in a site's queue any more:
-// it cancels those that are, and looks until they are gone. Those of which it knows
-// that they were cancelled are not cancelled again at once.
-func emptyQueue(ctx context.Context, site *gat.Site, polls *pollStore, made []Made, cancelled []gat.JobID) error {
+// it looks, and cancels those that are, until they are gone. Jobs that are about to go
+// by themselves, if they are given, are cancelled only if they are seen again.
+func emptyQueue(ctx context.Context, site *gat.Site, polls *pollStore, made []Made, going func(gat.JobID) bool) error {
 	var ids []gat.JobID
 	for _, m := range made {
 		if m.Kind != KindJob {
@@ -103,11 +108,11 @@ func emptyQueue(ctx context.Context, site *gat.Site, polls *pollStore, made []Ma
 		}
 		var left []gat.JobID
 		for _, st := range live {
-			if !slices.Contains(cancelled, st.ID) {
+			if going == nil || !going(st.ID) {
 				left = append(left, st.ID)
 			}
 		}
-		cancelled = nil // those that are still there the next time are cancelled again
+		going = nil
 		if err == nil && len(left) > 0 {
 			err = site.Cancel(ctx, left...)
 		}

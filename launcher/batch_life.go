@@ -112,7 +112,7 @@ func (b *batchRun) said(ctx context.Context) string {
 // complaints is the file that takes what pilots write to their standard error, in the
 // directory that they share with the head node.
 func (b *batchRun) complaints() string {
-	return path.Join(b.shared.sessionDir(b.r.s.id), "stderr-pilots")
+	return path.Join(b.shared.sessionDir(b.r.s.id), b.r.own("stderr-pilots"))
 }
 
 // submit submits n pilots.
@@ -223,7 +223,7 @@ func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token) e
 		return err
 	}
 	b.mu.Lock()
-	file := path.Join(b.shared.sessionDir(b.r.s.id), fmt.Sprintf(bootName, b.submissions))
+	file := path.Join(b.shared.sessionDir(b.r.s.id), b.r.own(bootName, b.submissions))
 	b.mu.Unlock()
 	if err := b.head.gat.Put(ctx, file, 0o600, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("site %s: %w", b.r.site.Name, err)

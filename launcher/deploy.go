@@ -17,11 +17,21 @@ import (
 	"github.com/zorilla-grid/zorilla/pilot/core"
 )
 
-// Names of sockets in a session's directory.
-const (
-	hubSocket   = "hub.sock"
-	pilotSocket = "pilot-%d.sock"
-)
+// own is the name of something of the site's in a session's directory, which sites may
+// share: two that are queues of one cluster have the same head node.
+func (r *siteRun) own(name string, args ...any) string {
+	name = fmt.Sprintf(name, args...)
+	if r.number == 0 {
+		return name
+	}
+	return fmt.Sprintf("%d-%s", r.number, name)
+}
+
+// hubSocket is the name of the hub's socket.
+func (r *siteRun) hubSocket() string { return r.own("hub.sock") }
+
+// pilotSocket is the name of the socket of one of a host's pilots.
+func (r *siteRun) pilotSocket(number int) string { return r.own("pilot-%d.sock", number) }
 
 // deployRemote logs in, brings the pilot binary, starts the hub and the pilots.
 func (r *siteRun) deployRemote(ctx context.Context) error {
@@ -51,7 +61,7 @@ func (r *siteRun) deployRemote(ctx context.Context) error {
 		return r.deployInner(ctx, head)
 	}
 	// The pilots wait for the hub by themselves: start both at once.
-	head.hubs = []string{"unix:" + path.Join(head.sessionDir(r.s.id), hubSocket)}
+	head.hubs = []string{"unix:" + path.Join(head.sessionDir(r.s.id), r.hubSocket())}
 	hub := make(chan error, 1)
 	go func() { hub <- r.startHub(ctx, head, false) }()
 	err := r.startPilots(ctx, head, r.site.PilotCount())

@@ -2,7 +2,6 @@ package launcher
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"path"
@@ -26,7 +25,7 @@ func (r *siteRun) direct(ctx context.Context, h *host) {
 	r.mu.Lock()
 	var sockets []string
 	for number := range h.pilots {
-		socket := fmt.Sprintf(pilotSocket, number)
+		socket := r.pilotSocket(number)
 		if h.direct[socket] || len(h.direct) >= maxDirect || len(h.hubs) == 0 || h.behind != "" || r.site.Local() {
 			continue
 		}

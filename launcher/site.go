@@ -28,10 +28,11 @@ const (
 // A siteRun is one site's part in a run: its login, the hosts used there, and
 // how many pilots are wanted, submitted and up.
 type siteRun struct {
-	s    *session
-	site *Site
-	gat  *gat.Site
-	wg   sync.WaitGroup // what was started for the site beside run
+	s      *session
+	site   *Site
+	number int // of the site in the session, from 0
+	gat    *gat.Site
+	wg     sync.WaitGroup // what was started for the site beside run
 
 	logging sync.Mutex // held while a log of the site is brought here
 
@@ -66,7 +67,7 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		return nil, &usageError{err}
 	}
 	return &siteRun{
-		s: s, site: site, gat: g, deploying: true,
+		s: s, site: site, number: len(s.sites), gat: g, deploying: true,
 		status: SiteChanged{Site: site.Name, Wanted: site.PilotCount()},
 	}, nil
 }

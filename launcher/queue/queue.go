@@ -21,9 +21,9 @@ const (
 	firstPause = 2 * time.Second // after a refused submission or a failed start; it doubles
 	mostPause  = time.Minute
 
-	endGrace = 10 * time.Second // for the call of a pilot whose job has ended by the queue's word
-	settle   = 2 * time.Second  // a job has all it wants before what is still queued is surplus
-	fullLife = time.Minute      // a pilot that left at its wall time after this was no failure
+	endGrace = 3 * time.Second // for the call of a pilot whose job has ended by the queue's word
+	settle   = 2 * time.Second // a job has all it wants before what is still queued is surplus
+	fullLife = time.Minute     // a pilot that left at its wall time after this was no failure
 )
 
 // Limits say what is wanted of a queue and what is borne.
