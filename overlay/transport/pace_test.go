@@ -153,7 +153,7 @@ func TestControlBesideBulk(t *testing.T) {
 	if worst > 500*time.Millisecond {
 		t.Errorf("control took %v beside bulk, want less than 500ms", worst)
 	}
-	if used < 0.3 { // yamux's own window would use 6 %; a busy machine takes its share
+	if used < 0.4 { // yamux's own window would use 13 %; a busy machine takes its share
 		t.Errorf("bulk used only %.0f %% of the path", 100*used)
 	}
 }
@@ -227,10 +227,10 @@ func (c *countConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// TestLongPath sends bulk over a TCP carrier of 100 ms and 40 MB/s: the window
+// TestLongPath sends bulk over a TCP carrier of 100 ms and 20 MB/s: the window
 // and the credit must open far enough.
 func TestLongPath(t *testing.T) {
-	const rate, total = 40e6, 160 << 20
+	const rate, total = 20e6, 80 << 20
 	done := make(chan struct{})
 	x, y := pair(t, transport.Config{}, transport.Config{
 		Handlers: handle(wire.StreamOutput, func(_ context.Context, s *transport.Stream) {
@@ -249,7 +249,7 @@ func TestLongPath(t *testing.T) {
 	<-done
 	used := total / time.Since(begin).Seconds() / rate
 	t.Logf("used %.0f %% of the path", 100*used)
-	if used < 0.3 { // yamux's own window would use 6 %; a busy machine takes its share
+	if used < 0.4 { // yamux's own window would use 13 %; a busy machine takes its share
 		t.Errorf("used only %.0f %% of a path of 100 ms", 100*used)
 	}
 }

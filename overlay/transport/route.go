@@ -36,19 +36,50 @@ func (e *Endpoint) SetDefaultRoute(via wire.NodeID) {
 	e.fallback = via
 }
 
+// endsWithin is how long a carrier takes to end after its connection broke.
+const endsWithin = 100 * time.Millisecond
+
 // relay passes a stream on towards its destination.
 func (e *Endpoint) relay(ctx context.Context, from *carrier, in pipe, o *wire.Open) error {
-	to, next, err := e.next(o, from.known().ID)
+	out, err := e.passOn(ctx, from, o)
 	if err != nil {
 		return err
-	}
-	out, err := to.pass(ctx, next)
-	if err != nil {
-		return fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
 	}
 	_ = in.SetDeadline(time.Time{})
 	splice(ctx, in, out)
 	return nil
+}
+
+// passOn opens the next leg of a stream. A neighbour that turns out to be gone
+// is no reason to refuse: there may be another way.
+func (e *Endpoint) passOn(ctx context.Context, from *carrier, o *wire.Open) (pipe, error) {
+	for {
+		to, next, err := e.next(o, from.known().ID)
+		if err != nil {
+			return nil, err
+		}
+		out, err := to.pass(ctx, next)
+		if err == nil || !to.ending(ctx) {
+			if err != nil {
+				err = fmt.Errorf("pass a stream on to %s: %w", to.known().ID.Short(), err)
+			}
+			return out, err
+		}
+	}
+}
+
+// ending reports whether a carrier on which something has failed has ended, as
+// it does within a moment when its connection is broken. It is no way then.
+func (c *carrier) ending(ctx context.Context) bool {
+	moment := time.NewTimer(endsWithin)
+	defer moment.Stop()
+	select {
+	case <-c.mux.session.CloseChan():
+		return true
+	case <-ctx.Done():
+	case <-moment.C:
+	}
+	return false
 }
 
 // next returns by which carrier a stream from a neighbour goes on, and its
