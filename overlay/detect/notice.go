@@ -128,6 +128,19 @@ func (p *flooded) add(n *wire.Notice, now time.Duration) {
 	p.pending = append(p.pending, pending{n, now, 0})
 }
 
+// met takes a notice off those that a neighbour is to get, for it has that one,
+// and reports whether it was on its way: the two have met, and the neighbour knows
+// as well.
+func (p *flooded) met(n *wire.Notice) bool {
+	i := slices.IndexFunc(p.pending, func(x pending) bool { return x.n.Origin == n.Origin && x.n.Seq == n.Seq })
+	if i < 0 {
+		return false
+	}
+	sent := p.pending[i].tries > 0
+	p.pending = slices.Delete(p.pending, i, i+1)
+	return sent
+}
+
 // meet begins to pass notices on to a neighbour, deaths that it may have missed first.
 func (d *Detector) meet(id wire.NodeID) {
 	d.part(id)
@@ -199,7 +212,9 @@ func (d *Detector) notices(from wire.NodeID, m *wire.Notices) {
 		if n.Origin != d.cfg.ID && !d.knows(n.Origin) {
 			continue // it is not acknowledged, and comes again when the node is known
 		}
-		p.acks = append(p.acks, wire.Held{Origin: n.Origin, Seq: n.Seq})
+		if !p.met(n) {
+			p.acks = append(p.acks, wire.Held{Origin: n.Origin, Seq: n.Seq})
+		}
 		if n.Origin == d.cfg.ID {
 			continue
 		}

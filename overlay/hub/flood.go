@@ -12,10 +12,11 @@ const (
 	meet      = time.Second // to hear what a new neighbour has, before all is sent
 	again     = time.Second // until what was not acknowledged is sent again, doubled up to againMax
 	againMax  = 8 * time.Second
-	window    = 4 * wire.MaxStates // statements that are sent and not acknowledged
-	forgeries = 8                  // before a neighbour is not listened to
-	shun      = 30 * time.Second   // for this time
-	maxSeq    = 1 << 61            // of a statement that is believed; there are greater ones on the wire
+	rest      = 100 * time.Millisecond // after a message, to gather what goes into the next one
+	window    = 4 * wire.MaxStates     // statements that are sent and not acknowledged
+	forgeries = 8                      // before a neighbour is not listened to
+	shun      = 30 * time.Second       // for this time
+	maxSeq    = 1 << 61                // of a statement that is believed; there are greater ones on the wire
 )
 
 // neighbour is the other end of a link.
@@ -36,6 +37,8 @@ type neighbour struct {
 	acks    []wire.Held
 	ready   bool          // there may be something to send
 	wakeAt  time.Duration // there will be; 0: never
+	stirred bool          // it is in Graph.stirred
+	restTo  time.Duration // when there may be another message
 	forged  int
 	shunned time.Duration
 }
@@ -79,8 +82,12 @@ func (g *Graph) Receive(now time.Duration, from wire.NodeID, m wire.Message) boo
 	switch m := m.(type) {
 	case *wire.LinkStates:
 		if n != nil && now >= n.shunned {
+			waiting := n.relays && !n.met
 			for _, s := range m.States {
 				g.take(now, n, s)
+			}
+			if waiting && !n.met {
+				g.know(n) // what it has was said before, and got lost
 			}
 		}
 	case *wire.LinksHeld:
@@ -105,12 +112,12 @@ func (g *Graph) take(now time.Duration, n *neighbour, s *wire.LinkState) {
 	v := g.vertices[s.Origin]
 	if v != nil && v.state != nil && v.state.Seq >= s.Seq {
 		g.stats.Old++
-		if v.state.Seq == s.Seq {
-			n.acknowledge(s.Origin, s.Seq)
-		} else {
+		if v.state.Seq > s.Seq {
 			g.offer(n, v) // it should know better
+		} else if g.acknowledged(n, v, s.Seq) {
+			return // the two have met on their way, and n knows as well
 		}
-		n.acks = append(n.acks, wire.Held{Origin: s.Origin, Seq: v.state.Seq})
+		g.confirm(n, wire.Held{Origin: s.Origin, Seq: v.state.Seq})
 		return
 	}
 	known := g.neighbours[s.Origin]
@@ -131,8 +138,8 @@ func (g *Graph) take(now time.Duration, n *neighbour, s *wire.LinkState) {
 	g.stats.Taken++
 	v = g.vertex(Peer{s.Origin, s.Role, s.Site}, now)
 	v.Role, v.Site, v.state = s.Role, s.Site, s
-	n.acknowledge(s.Origin, s.Seq)
-	n.acks = append(n.acks, wire.Held{Origin: s.Origin, Seq: s.Seq})
+	g.acknowledged(n, v, s.Seq)
+	g.confirm(n, wire.Held{Origin: s.Origin, Seq: s.Seq})
 	g.dirty = true
 	if s.Origin == n.ID && n.Role == wire.RolePilot && n.relays != (len(s.Links) > 0) {
 		n.relays = !n.relays
@@ -181,11 +188,11 @@ func (g *Graph) defend(now time.Duration, n *neighbour, s *wire.LinkState) {
 	own := g.self.state
 	switch {
 	case own != nil && s.Seq < own.Seq:
-		n.acks = append(n.acks, wire.Held{Origin: own.Origin, Seq: own.Seq})
+		g.confirm(n, wire.Held{Origin: own.Origin, Seq: own.Seq})
 		g.offer(n, g.self)
 	case own != nil && s.Seq == own.Seq && slices.Equal(s.Links, own.Links):
-		n.acknowledge(s.Origin, s.Seq)
-		n.acks = append(n.acks, wire.Held{Origin: own.Origin, Seq: own.Seq})
+		g.acknowledged(n, g.self, s.Seq)
+		g.confirm(n, wire.Held{Origin: own.Origin, Seq: own.Seq})
 	case g.cfg.Verify != nil || s.Seq >= maxSeq:
 		g.forgery(now, n)
 	default:
@@ -224,21 +231,48 @@ func (g *Graph) offer(n *neighbour, v *vertex) {
 		n.queue = append(n.queue, v.ID)
 	}
 	n.pending[v.ID] = sent{}
-	n.ready = true
+	g.stir(n)
 }
 
-// acknowledge notes that a neighbour has a statement.
-func (n *neighbour) acknowledge(id wire.NodeID, seq uint64) {
+// acknowledged notes that a neighbour has a statement, and reports whether it
+// was on its way there.
+func (g *Graph) acknowledged(n *neighbour, v *vertex, seq uint64) bool {
 	if !n.met && n.has != nil {
-		n.has[id] = max(n.has[id], seq)
+		n.has[v.ID] = max(n.has[v.ID], seq)
 	}
-	p, found := n.pending[id]
-	if !found || p.seq == 0 || seq < p.seq {
-		return // or what it has is older than what it will be sent
+	p, found := n.pending[v.ID]
+	if !found || seq < max(p.seq, v.state.Seq) {
+		return false // or what it has is older than what it will be sent
 	}
-	delete(n.pending, id)
-	n.ready = n.ready || n.flying >= window
+	delete(n.pending, v.ID)
+	if p.seq == 0 {
+		return false
+	}
+	if n.flying >= window {
+		g.stir(n)
+	}
 	n.flying--
+	return true
+}
+
+// confirm lets a neighbour know what this node has.
+func (g *Graph) confirm(n *neighbour, h wire.Held) {
+	n.acks = append(n.acks, h)
+	g.rouse(n)
+}
+
+// stir notes that there may be something to send to a neighbour.
+func (g *Graph) stir(n *neighbour) {
+	n.ready = true
+	g.rouse(n)
+}
+
+// rouse has a neighbour looked at when the call ends.
+func (g *Graph) rouse(n *neighbour) {
+	if !n.stirred {
+		n.stirred = true
+		g.stirred = append(g.stirred, n)
+	}
 }
 
 // tellHeld tells a new neighbour what this node has.
@@ -256,7 +290,8 @@ func (g *Graph) tellHeld(n *neighbour) {
 		m.Held = append(m.Held, wire.Held{Origin: v.ID, Seq: v.state.Seq})
 	}
 	g.send(n, m)
-	n.met, n.ready = false, true
+	n.met = false
+	g.stir(n)
 	n.has = make(map[wire.NodeID]uint64)
 }
 
@@ -264,7 +299,7 @@ func (g *Graph) tellHeld(n *neighbour) {
 func (g *Graph) held(n *neighbour, m *wire.LinksHeld) {
 	for _, h := range m.Held {
 		if v := g.vertices[h.Origin]; v != nil && v.state != nil {
-			n.acknowledge(h.Origin, h.Seq)
+			g.acknowledged(n, v, h.Seq)
 		}
 	}
 	if !n.met && !m.More {
@@ -274,7 +309,8 @@ func (g *Graph) held(n *neighbour, m *wire.LinksHeld) {
 
 // know ends the meeting with a neighbour: what it has not named it is sent.
 func (g *Graph) know(n *neighbour) {
-	n.met, n.ready = true, true
+	n.met = true
+	g.stir(n)
 	for _, v := range g.order {
 		if v.state != nil && v.ID != n.ID && n.has[v.ID] < v.state.Seq {
 			g.offer(n, v)
@@ -283,17 +319,28 @@ func (g *Graph) know(n *neighbour) {
 	n.has = nil
 }
 
-// flush sends a neighbour what is due, and notes when something will be.
+// flush sends a neighbour what is due, the first at once and what follows
+// together, and notes when something will be.
 func (g *Graph) flush(now time.Duration, n *neighbour) {
-	if len(n.acks) > 0 {
-		for part := range slices.Chunk(n.acks, wire.MaxHeld) {
-			g.send(n, &wire.LinksHeld{Held: part, More: true})
-		}
-		n.acks = nil
-	}
-	if !n.ready && (n.wakeAt == 0 || now < n.wakeAt) {
+	if due := n.ready || len(n.acks) > 0 || n.wakeAt != 0 && now >= n.wakeAt; !due {
 		return
 	}
+	if now < n.restTo {
+		n.wakeAt = n.restTo
+		return
+	}
+	before := len(g.fx.Sends)
+	g.sendDue(now, n)
+	if len(g.fx.Sends) > before {
+		n.restTo = now + rest
+	}
+}
+
+func (g *Graph) sendDue(now time.Duration, n *neighbour) {
+	for part := range slices.Chunk(n.acks, wire.MaxHeld) {
+		g.send(n, &wire.LinksHeld{Held: part, More: true})
+	}
+	n.acks = nil
 	n.ready, n.wakeAt = false, 0
 	if n.relays && !n.met {
 		if now < n.metAt {

@@ -18,6 +18,7 @@ const (
 // Times of a graph.
 const (
 	gather     = 200 * time.Millisecond // to say several new links at once
+	unhurried  = 5 * time.Second        // to say a link to a node that can be reached already: its round-trip time is known by then
 	firstRTT   = 2 * time.Second        // to say those whose round-trip times have just become known
 	rttEvery   = 20 * time.Second       // between statements that only better a round-trip time
 	sayBurst   = 8                      // own statements at once
@@ -100,6 +101,7 @@ type Graph struct {
 
 	neighbours map[wire.NodeID]*neighbour
 	ring       []*neighbour // by identity
+	stirred    []*neighbour // those with something to do, now or at a time
 
 	dirty   bool // routes are to be computed
 	pathAt  time.Duration
@@ -200,7 +202,11 @@ func (g *Graph) greet(now time.Duration, n *neighbour) {
 		g.vertex(n.Peer, now)
 	}
 	g.tellHeld(n)
-	g.declare(now + gather)
+	at := now + gather
+	if v := g.vertices[n.ID]; v != nil && v.route != nil {
+		at = now + unhurried
+	}
+	g.declare(at)
 	g.dirty = true
 }
 
@@ -288,12 +294,17 @@ func (g *Graph) settle(now time.Duration) {
 	if g.dirty {
 		g.next = min(g.next, g.pathAt)
 	}
-	for _, n := range g.ring {
+	g.stirred = slices.DeleteFunc(g.stirred, func(n *neighbour) bool {
+		if g.neighbours[n.ID] != n {
+			return true // its link has ended
+		}
 		g.flush(now, n)
 		if n.wakeAt != 0 {
 			g.next = min(g.next, n.wakeAt)
 		}
-	}
+		n.stirred = n.wakeAt != 0
+		return !n.stirred
+	})
 	g.next = max(g.next, now+1)
 }
 

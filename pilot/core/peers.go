@@ -238,6 +238,9 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 		if l := n.links[id]; l != nil && (l.peer.Role != wire.RolePilot || n.watched(l)) {
 			continue
 		}
+		if n.peers[id] == nil && n.downs.has(id) {
+			continue // another one said so
+		}
 		reason := "its hub says that it is gone"
 		if i < len(why) && why[i] != "" {
 			reason = why[i]
