@@ -56,6 +56,8 @@ type Dialect struct {
 	Status func(ids []gat.JobID) string
 	States func(out string) (*Listing, error)
 
+	Nameless bool // listings do not tell the jobs' names
+
 	// Account is sh that looks up jobs that are not listed any more, or whose exit
 	// status the listing does not tell; Accounts reads it. Its failure means that
 	// nothing is known. Nil means that there is no accounting.

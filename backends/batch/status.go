@@ -71,6 +71,9 @@ func (l *login) Find(ctx context.Context, name string) ([]gat.JobStatus, error) 
 	if err := l.usable(ctx, "find jobs"); err != nil {
 		return nil, err
 	}
+	if l.d.Nameless {
+		return nil, lacks("find jobs by name")
+	}
 	listing, _, err := l.list(ctx, nil)
 	if err != nil {
 		return nil, err
