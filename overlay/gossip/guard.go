@@ -38,36 +38,46 @@ type guard struct {
 	takes, verifications int     // left in this round, for what nobody asked for
 	served               int     // exchanges of others in this round
 	crowd                float64 // and on average in the latest eight or so
-	callers              []stamp
-	shunned              []stamp
-	graves               []stamp
+	callers              stamps  // for Gap
+	shunned              stamps  // for Shun
+	graves               stamps  // for Expire
 	known                known
 }
 
-// stamp is a peer and a time.
+// stamps are peers of which something is true for a time, the latest last.
+type stamps []stamp
+
 type stamp struct {
 	id wire.NodeID
-	at time.Duration
+	at moment
 }
 
 // put adds a stamp, the oldest one making room.
-func put(list []stamp, s stamp, most int) []stamp {
-	if i := slices.IndexFunc(list, func(x stamp) bool { return x.id == s.id }); i >= 0 {
-		list = slices.Delete(list, i, i+1)
-	} else if len(list) >= most {
-		list = slices.Delete(list, 0, 1)
+func (l *stamps) put(now time.Duration, id wire.NodeID, most int) {
+	if i := slices.IndexFunc(*l, func(x stamp) bool { return x.id == id }); i >= 0 {
+		*l = slices.Delete(*l, i, i+1)
+	} else if len(*l) >= most {
+		*l = slices.Delete(*l, 0, 1)
 	}
-	return append(list, s)
+	*l = append(*l, stamp{id, momentOf(now)})
 }
 
-// has reports whether a peer has a stamp whose time is yet to come.
-func has(list []stamp, now time.Duration, id wire.NodeID) bool {
-	for i := range list {
-		if list[i].id == id {
-			return now < list[i].at
+// has reports whether a peer has a stamp that is younger than a length of time.
+func (l stamps) has(now time.Duration, id wire.NodeID, length time.Duration) bool {
+	for i := range l {
+		if l[i].id == id {
+			return l[i].at.age(now) < length
 		}
 	}
 	return false
+}
+
+// expire removes those that are not. Most nodes have none for most of the time.
+func (l *stamps) expire(now, length time.Duration) {
+	*l = slices.DeleteFunc(*l, func(s stamp) bool { return s.at.age(now) >= length })
+	if len(*l) == 0 {
+		*l = nil
+	}
 }
 
 // round gives everybody new quotas.
@@ -77,40 +87,42 @@ func (g *guard) round(now time.Duration) {
 	if g.crowd > Crowd {
 		g.takes = 1
 	}
-	past := func(s stamp) bool { return now >= s.at }
-	g.callers = slices.DeleteFunc(g.callers, past)
-	g.shunned = slices.DeleteFunc(g.shunned, past)
-	g.graves = slices.DeleteFunc(g.graves, past)
+	g.callers.expire(now, Gap)
+	g.shunned.expire(now, Shun)
+	g.graves.expire(now, Expire)
 }
 
 // admit reports whether an exchange of a peer is to be answered.
 func (g *guard) admit(now time.Duration, id wire.NodeID) bool {
-	if has(g.callers, now, id) || len(g.callers) >= Answers {
+	if g.callers.has(now, id, Gap) || len(g.callers) >= Answers {
 		return false
 	}
 	g.served++
-	g.callers = put(g.callers, stamp{id, now + Gap}, Answers)
+	g.callers.put(now, id, Answers)
 	return true
 }
 
-func (g *guard) shuns(now time.Duration, id wire.NodeID) bool { return has(g.shunned, now, id) }
+func (g *guard) shuns(now time.Duration, id wire.NodeID) bool { return g.shunned.has(now, id, Shun) }
 
-func (g *guard) shun(now time.Duration, id wire.NodeID) {
-	g.shunned = put(g.shunned, stamp{id, now + Shun}, maxShunned)
-}
+func (g *guard) shun(now time.Duration, id wire.NodeID) { g.shunned.put(now, id, maxShunned) }
 
-func (g *guard) bury(now time.Duration, id wire.NodeID) {
-	g.graves = put(g.graves, stamp{id, now + Expire}, maxBuried)
-}
+func (g *guard) bury(now time.Duration, id wire.NodeID) { g.graves.put(now, id, maxBuried) }
 
-func (g *guard) buried(now time.Duration, id wire.NodeID) bool { return has(g.graves, now, id) }
+func (g *guard) buried(now time.Duration, id wire.NodeID) bool { return g.graves.has(now, id, Expire) }
 
 // verify returns when a card was signed, and whether it is its subject's word.
 // It shuns a peer that passes on what is not.
-func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budget *int) (time.Duration, bool) {
-	signed := e.Card.AppendSigned(make([]byte, 0, 512))
-	sum := sha256.Sum256(append(signed, e.Card.Signature...))
-	if issued, ok := s.guard.known.get(cardDigest(sum[:])); ok {
+func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budget *int) (moment, bool) {
+	b := make([]byte, 0, 512)
+	for _, x := range s.view.salt {
+		b = binary.BigEndian.AppendUint64(b, x)
+	}
+	salt := len(b)
+	b = e.Card.AppendSigned(b)
+	signed := b[salt:]
+	sum := sha256.Sum256(append(b, e.Card.Signature...))
+	digest := cardDigest(sum[:])
+	if issued, ok := s.guard.known.get(digest); ok {
 		return issued, true
 	}
 	if *budget <= 0 {
@@ -118,13 +130,14 @@ func (s *Sampler) verify(now time.Duration, from wire.NodeID, e wire.Entry, budg
 	}
 	*budget--
 	s.stats.Verified++
-	if !s.cfg.Verify.Verify(e.Card, signed) {
+	if !s.verifier.Verify(e.Card, signed) {
 		s.stats.Forged++
 		s.guard.shun(now, from)
 		return 0, false
 	}
-	s.guard.known.put(cardDigest(sum[:]), now-e.Age)
-	return now - e.Age, true
+	issued := momentOf(now - e.Age)
+	s.guard.known.put(digest, issued)
+	return issued, true
 }
 
 // known remembers cards that were verified, by their digests, in sets of four of
@@ -135,15 +148,14 @@ type known struct {
 
 type knownCard struct {
 	digest cardDigest
-	issued int32 // in hundredths of a second, by this node's clock
+	issued moment
 }
 
-// cardDigest is the part of a card's digest that is remembered. Who would have
-// a forged card pass for one that was verified must find a second preimage of
-// it within the minutes that the card is about.
-type cardDigest [12]byte
-
-const issuedGrain = 10 * time.Millisecond
+// cardDigest is what is remembered of a card: part of the digest of a salt that
+// this node alone knows, the card and its signature. Who would have a forged
+// card pass for one that was verified can but guess, one chance in 2^62 a
+// card, and is shunned for it.
+type cardDigest [8]byte
 
 func (k *known) set(digest cardDigest) *[4]knownCard {
 	if k.sets == nil {
@@ -152,20 +164,20 @@ func (k *known) set(digest cardDigest) *[4]knownCard {
 	return &k.sets[binary.BigEndian.Uint16(digest[:])%32]
 }
 
-func (k *known) get(digest cardDigest) (time.Duration, bool) {
+func (k *known) get(digest cardDigest) (moment, bool) {
 	set := k.set(digest)
 	for i, c := range set {
 		if c.digest == digest {
 			copy(set[1:], set[:i])
 			set[0] = c
-			return time.Duration(c.issued) * issuedGrain, true
+			return c.issued, true
 		}
 	}
 	return 0, false
 }
 
-func (k *known) put(digest cardDigest, issued time.Duration) {
+func (k *known) put(digest cardDigest, issued moment) {
 	set := k.set(digest)
 	copy(set[1:], set[:])
-	set[0] = knownCard{digest, int32(issued / issuedGrain)}
+	set[0] = knownCard{digest, issued}
 }

@@ -89,15 +89,18 @@ type Stats struct {
 // views fresh. Its methods must be called by one goroutine at a time, with a
 // now that never decreases.
 type Sampler struct {
-	cfg     Config
-	rand    rand.Rand
-	self    wire.NodeID
-	view    view
-	guard   guard
-	stats   Stats
-	card    *wire.Card // signed, or nil
-	signed  time.Duration
-	changed bool // since it was signed
+	self     wire.NodeID
+	sign     func(signed []byte) []byte
+	verifier Verifier
+	reach    func(c *wire.Card) Path
+	exchange int
+	rand     rand.Rand
+	view     view
+	guard    guard
+	stats    Stats
+	card     *wire.Card // signed, or nil
+	signed   time.Duration
+	changed  *wire.Card // what the next one is to say; nil: the same
 
 	round    time.Duration // when the next one begins
 	rounds   uint64
@@ -130,10 +133,11 @@ const linkRound = 8
 
 // New returns a Sampler that knows nobody yet.
 func New(cfg Config, now time.Duration) *Sampler {
-	cfg.View = max(4, cmp.Or(cfg.View, DefaultView))
-	cfg.Exchange = min(max(2, cmp.Or(cfg.Exchange, DefaultExchange)), wire.MaxEntries)
-	s := &Sampler{cfg: cfg, self: cfg.Card.ID, rand: *rand.New(rand.NewPCG(cfg.Seed, binary.BigEndian.Uint64(cfg.Card.ID[:])))}
-	s.view = view{salt: [2]uint64{s.rand.Uint64(), s.rand.Uint64()}, half: cfg.View / 2}
+	about := cfg.Card
+	s := &Sampler{self: about.ID, sign: cfg.Sign, verifier: cfg.Verify, reach: cfg.Reach, changed: &about,
+		exchange: min(max(2, cmp.Or(cfg.Exchange, DefaultExchange)), wire.MaxEntries),
+		rand:     *rand.New(rand.NewPCG(cfg.Seed, binary.BigEndian.Uint64(about.ID[:])))}
+	s.view = view{salt: [2]uint64{s.rand.Uint64(), s.rand.Uint64()}, half: max(4, cmp.Or(cfg.View, DefaultView)) / 2}
 	s.round = now + time.Duration(s.rand.Int64N(int64(Period)))
 	s.guard.round(now)
 	return s
@@ -143,10 +147,14 @@ func New(cfg Config, now time.Duration) *Sampler {
 // coordinate and proof. The new card goes out with the next exchange, though
 // no card follows another within a Period.
 func (s *Sampler) Describe(about wire.Card) {
-	about.ID, about.Role, about.Site = s.self, s.cfg.Card.Role, s.cfg.Card.Site
-	s.cfg.Card = about
-	s.changed = true
+	now := s.About()
+	about.ID, about.Role, about.Site = now.ID, now.Role, now.Site
+	s.changed = &about
 }
+
+// About returns what the node says of itself, or is about to say. The caller
+// must not change it.
+func (s *Sampler) About() *wire.Card { return cmp.Or(s.changed, s.card) }
 
 // LinkUp tells of a link that is open now. A new link is gossiped over first:
 // it is how a node enters, and how parts of a session that were apart meet.
@@ -158,7 +166,7 @@ func (s *Sampler) LinkUp(now time.Duration, id wire.NodeID) {
 	if len(s.met) < maxMet {
 		s.met = append(s.met, id)
 	}
-	if s.view.len() < s.cfg.View/2 {
+	if s.view.len() < s.view.half {
 		s.round = min(s.round, now+time.Duration(s.rand.Int64N(int64(Period/10))))
 	}
 }
@@ -204,6 +212,9 @@ func (s *Sampler) Tick(now time.Duration) []Send {
 		}
 	}
 	s.pending = slices.DeleteFunc(s.pending, func(x exchange) bool { return now >= x.begun+2*Period })
+	if len(s.pending) == 0 {
+		s.pending = nil
+	}
 	if !retry.IsZero() {
 		if to, via, ok := s.fallbackPartner(now, retry); ok {
 			s.stats.Retried++
@@ -301,15 +312,15 @@ func (s *Sampler) remember(id wire.NodeID) {
 // the steady half. Over a link it is half of each: a peer whose view has been
 // filled by attackers finds out over its links.
 func (s *Sampler) subset(now time.Duration, peer wire.NodeID) []wire.Entry {
-	list := make([]wire.Entry, 1, s.cfg.Exchange)
+	list := make([]wire.Entry, 1, s.exchange)
 	list[0] = s.own(now)
 	parts := 4
 	if slices.Contains(s.links, peer) {
 		parts = 2
 	}
-	steady := min((s.cfg.Exchange-1)/parts, len(s.view.steady))
-	moving := min(s.cfg.Exchange-1-steady, len(s.view.moving))
-	steady = min(s.cfg.Exchange-1-moving, len(s.view.steady))
+	steady := min((s.exchange-1)/parts, len(s.view.steady))
+	moving := min(s.exchange-1-steady, len(s.view.moving))
+	steady = min(s.exchange-1-moving, len(s.view.steady))
 	list = s.pick(list, now, s.view.moving, moving, peer)
 	return s.pick(list, now, s.view.steady, steady, peer)
 }
@@ -318,7 +329,7 @@ func (s *Sampler) subset(now time.Duration, peer wire.NodeID) []wire.Entry {
 func (s *Sampler) pick(list []wire.Entry, now time.Duration, half []held, n int, peer wire.NodeID) []wire.Entry {
 	for _, i := range s.rand.Perm(len(half))[:n] {
 		if h := &half[i]; h.card.ID != peer {
-			list = append(list, wire.Entry{Card: h.card, Age: now - h.issued})
+			list = append(list, wire.Entry{Card: h.card, Age: h.issued.age(now)})
 		}
 	}
 	return list
@@ -326,14 +337,14 @@ func (s *Sampler) pick(list []wire.Entry, now time.Duration, half []held, n int,
 
 // own returns the node's own card, signed not too long ago.
 func (s *Sampler) own(now time.Duration) wire.Entry {
-	if age := now - s.signed; s.card == nil || age >= Resign || s.changed && age >= Period {
-		c := s.cfg.Card
-		c.Seq, c.Signature = 1, nil
+	if age := now - s.signed; s.card == nil || age >= Resign || s.changed != nil && age >= Period {
+		c := *s.About()
+		c.Seq = 1
 		if s.card != nil {
 			c.Seq = s.card.Seq + 1
 		}
-		c.Signature = s.cfg.Sign(c.AppendSigned(nil))
-		s.card, s.signed, s.changed = &c, now, false
+		c.Signature = s.sign(c.AppendSigned(nil))
+		s.card, s.signed, s.changed = &c, now, nil
 		s.stats.Signed++
 	}
 	return wire.Entry{Card: s.card, Age: now - s.signed}
@@ -348,7 +359,7 @@ func (s *Sampler) Peers(now time.Duration) []wire.Entry {
 	list := make([]wire.Entry, 0, s.view.len())
 	for i := range s.view.len() {
 		h := s.view.at(i)
-		list = append(list, wire.Entry{Card: h.card, Age: now - h.issued})
+		list = append(list, wire.Entry{Card: h.card, Age: h.issued.age(now)})
 	}
 	return list
 }

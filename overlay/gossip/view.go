@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -11,9 +12,8 @@ import (
 // held is an entry of the view.
 type held struct {
 	card   *wire.Card
-	issued time.Duration // by this node's clock
-	tried  time.Duration // when this node last began an exchange with it
-	rank   uint64
+	issued moment // as far as this node knows
+	tried  moment // when this node last began an exchange with it; at first as issued
 }
 
 // view holds each subject once: in its steady half those of least rank of all
@@ -53,7 +53,7 @@ func (v *view) remove(id wire.NodeID) {
 
 // expire drops what is too old.
 func (v *view) expire(now time.Duration) {
-	old := func(h held) bool { return now-h.issued >= Expire }
+	old := func(h held) bool { return h.issued.age(now) >= Expire }
 	v.steady = slices.DeleteFunc(v.steady, old)
 	v.moving = slices.DeleteFunc(v.moving, old)
 	v.promote()
@@ -64,7 +64,7 @@ func (v *view) promote() {
 	for len(v.steady) < v.half && len(v.moving) > 0 {
 		best := 0
 		for i := range v.moving {
-			if v.moving[i].rank < v.moving[best].rank {
+			if v.rank(v.moving[i].card.ID) < v.rank(v.moving[best].card.ID) {
 				best = i
 			}
 		}
@@ -88,19 +88,18 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// worst returns the entry of the steady half of greatest rank, or -1 while
-// there is room.
-func (v *view) worst() int {
+// worst returns the entry of the steady half of greatest rank and that rank; -1
+// and the greatest of all while there is room.
+func (v *view) worst() (worst int, rank uint64) {
 	if len(v.steady) < v.half {
-		return -1
+		return -1, math.MaxUint64
 	}
-	worst := 0
 	for i := range v.steady {
-		if v.steady[i].rank > v.steady[worst].rank {
-			worst = i
+		if r := v.rank(v.steady[i].card.ID); r >= rank {
+			worst, rank = i, r
 		}
 	}
-	return worst
+	return worst, rank
 }
 
 func swapDelete(list []held, i int) []held {
@@ -124,9 +123,8 @@ func (s *Sampler) merge(now time.Duration, from wire.NodeID, entries []wire.Entr
 		if h != nil && h.card.Seq >= c.Seq {
 			continue // of one card the first age counts
 		}
-		fresh := held{card: c, rank: v.rank(c.ID)}
-		worst := v.worst()
-		steady := h == nil && (worst < 0 || fresh.rank < v.steady[worst].rank)
+		worst, rank := v.worst()
+		steady := h == nil && v.rank(c.ID) < rank
 		if h == nil && !steady && (*quota <= 0 || slices.Contains(s.links, c.ID)) {
 			continue // who has a link is known by it
 		}
@@ -134,10 +132,10 @@ func (s *Sampler) merge(now time.Duration, from wire.NodeID, entries []wire.Entr
 		if s.guard.shuns(now, from) {
 			return
 		}
-		if !ok || now-issued >= Expire {
+		if !ok || issued.age(now) >= Expire {
 			continue
 		}
-		fresh.issued = issued
+		fresh := held{card: c, issued: issued, tried: issued}
 		switch {
 		case h != nil:
 			h.card, h.issued = c, issued
@@ -182,7 +180,9 @@ func (s *Sampler) move(h held, given []wire.NodeID) {
 func (s *Sampler) partner(now time.Duration) (wire.NodeID, []wire.NodeID, bool) {
 	if len(s.met) > 0 {
 		id := s.met[0]
-		s.met = slices.Delete(s.met, 0, 1)
+		if s.met = slices.Delete(s.met, 0, 1); len(s.met) == 0 {
+			s.met = nil
+		}
 		return id, nil, true
 	}
 	if len(s.links) > 0 && s.rounds%linkRound == linkRound-1 {
@@ -193,7 +193,7 @@ func (s *Sampler) partner(now time.Duration) (wire.NodeID, []wire.NodeID, bool) 
 		h = s.random(now)
 	}
 	if h != nil {
-		h.tried = now
+		h.tried = momentOf(now)
 		return h.card.ID, s.via(h.card), true
 	}
 	if id, via, ok := s.fallbackPartner(now, wire.NodeID{}); ok {
@@ -209,13 +209,12 @@ func (s *Sampler) partner(now time.Duration) (wire.NodeID, []wire.NodeID, bool) 
 // heard of and not tried, or nil.
 func (s *Sampler) stalest(now time.Duration) *held {
 	var best *held
+	oldest := time.Duration(-1)
 	for i := range s.view.steady {
 		h := &s.view.steady[i]
-		if best != nil && max(h.issued, h.tried) >= max(best.issued, best.tried) {
-			continue
-		}
-		if s.open(now, h.card) {
-			best = h
+		age := min(h.issued.age(now), h.tried.age(now))
+		if age > oldest && s.open(now, h.card) {
+			best, oldest = h, age
 		}
 	}
 	return best
@@ -234,7 +233,7 @@ func (s *Sampler) random(now time.Duration) *held {
 
 // open reports whether an exchange with a card's subject makes sense now.
 func (s *Sampler) open(now time.Duration, c *wire.Card) bool {
-	return s.cfg.Reach(c) != Nowhere && !s.guard.shuns(now, c.ID)
+	return s.reach(c) != Nowhere && !s.guard.shuns(now, c.ID)
 }
 
 // fallbackPartner returns one of the latest partners that answered.
@@ -257,7 +256,7 @@ func (s *Sampler) fallbackPartner(now time.Duration, not wire.NodeID) (wire.Node
 
 // via returns the hubs that a message to a card's subject has to go through.
 func (s *Sampler) via(c *wire.Card) []wire.NodeID {
-	if s.cfg.Reach(c) == Linked {
+	if s.reach(c) == Linked {
 		return nil
 	}
 	return c.Hubs

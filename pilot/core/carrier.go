@@ -54,7 +54,7 @@ const (
 func (n *Node) blame(l *link, what uint8, reason string) {
 	if l.blamed&what == 0 {
 		l.blamed |= what
-		n.fx.Events = append(n.fx.Events, Misbehaved{l.peer, reason})
+		n.fx.Events = append(n.fx.Events, Misbehaved{*l.peer, reason})
 	}
 }
 
@@ -111,7 +111,7 @@ func (n *Node) remote(l *link) int {
 // toss sends a message that may get lost: over the link if there is one, else
 // through hubs, as far as the kind may be [wire.Carried].
 func (n *Node) toss(to wire.Address, m wire.Message) {
-	if to.ID == n.cfg.ID || n.links[to.ID] != nil {
+	if to.ID == n.cfg.ID || n.link(to.ID) != nil {
 		n.send(to.ID, m)
 		return
 	}
@@ -136,7 +136,7 @@ func (n *Node) reaches(to wire.Address) bool {
 	if to.ID == n.cfg.ID {
 		return false
 	}
-	if n.links[to.ID] != nil {
+	if n.link(to.ID) != nil {
 		return true
 	}
 	if !n.relaying() {
@@ -163,7 +163,7 @@ func (n *Node) pass(d *wire.Datagram, from wire.NodeID) {
 // its destination, else as its route says, else by a route of this node's to a
 // hub of the destination. A pilot leaves that to its hub.
 func (n *Node) onward(d *wire.Datagram, from wire.NodeID) (next wire.NodeID, route []wire.NodeID, ok bool) {
-	usable := func(id wire.NodeID) bool { return id != from && n.links[id] != nil }
+	usable := func(id wire.NodeID) bool { return id != from && n.link(id) != nil }
 	if usable(d.Dst) {
 		return d.Dst, nil, true
 	}

@@ -41,9 +41,9 @@ func (n *Node) explore(now time.Duration) {
 	t.direct = len(direct)
 	for i := range min(2, len(direct)) {
 		l := direct[(2*int(t.turn)+i)%len(direct)]
-		if r := t.known.Get(l.peer.ID); r != nil && r.Coordinate != nil && l.rtt > 0 && l.peer.Site != n.cfg.Site {
+		if r := t.known.Get(l.peer.ID); r != nil && r.Coordinate != nil && l.micros > 0 && l.peer.Site != n.cfg.Site {
 			// What cannot be true changes nothing.
-			_ = n.here.Observe(wall(now), vivaldi.Peer{ID: l.peer.ID, Coordinate: *r.Coordinate, At: &wire.Locality{Site: l.peer.Site}}, l.rtt)
+			_ = n.here.Observe(wall(now), vivaldi.Peer{ID: l.peer.ID, Coordinate: *r.Coordinate, At: &wire.Locality{Site: l.peer.Site}}, l.rtt())
 		}
 	}
 	switch {
@@ -53,7 +53,7 @@ func (n *Node) explore(now time.Duration) {
 	case len(direct) < exploreMost && t.turn%2 == 0:
 		var near []time.Duration
 		for _, l := range direct {
-			near = append(near, l.rtt)
+			near = append(near, l.rtt())
 		}
 		slices.Sort(near)
 		n.exploreMore(now, false, near[exploreNear-1])
@@ -69,10 +69,10 @@ func (n *Node) exploreMore(now time.Duration, anyone bool, within time.Duration)
 	best, least := -1, uint64(0)
 	for i := range places {
 		p := &places[i]
-		if l := n.links[p.Hub]; p.Hub == n.cfg.ID || l != nil && !l.routed {
+		if l := n.link(p.Hub); p.Hub == n.cfg.ID || l != nil && !l.routed {
 			continue
 		}
-		if at, ok := n.dialled[p.Hub]; ok && now-at < dialEvery {
+		if n.dialled.has(now, p.Hub) {
 			continue // there is no way, it seems: others are to have their turn
 		}
 		far := flood.Between(&self, p)
@@ -105,6 +105,6 @@ func (n *Node) firsthand(id wire.NodeID) bool {
 	if n.cfg.Role != wire.RoleHub || n.tab.direct < exploreEnough {
 		return true
 	}
-	l := n.links[id]
+	l := n.link(id)
 	return l != nil && !l.routed
 }

@@ -12,8 +12,7 @@ import (
 // gossips is a node's view of the session.
 type gossips struct {
 	sampler *gossip.Sampler // nil: it takes no part
-	said    wire.Card       // what the own card was made of
-	sayAt   wire.Coordinate // and the coordinate on it
+	sayAt   wire.Coordinate // the coordinate on the own card
 	sayNext time.Duration   // when a coordinate alone is worth another card
 }
 
@@ -21,8 +20,8 @@ func (n *Node) initGossip(now time.Duration) {
 	if n.cfg.Sign == nil {
 		return
 	}
-	n.said = wire.Card{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Offer: n.cfg.Offer, Proof: n.cfg.Proof}
-	n.sampler = gossip.New(gossip.Config{Card: n.said, Sign: n.cfg.Sign, Verify: n.cfg.Verify, Reach: n.reach, Seed: n.cfg.Seed}, now)
+	about := wire.Card{ID: n.cfg.ID, Role: n.cfg.Role, Site: n.cfg.Site, Offer: n.cfg.Offer, Proof: n.cfg.Proof}
+	n.sampler = gossip.New(gossip.Config{Card: about, Sign: n.cfg.Sign, Verify: n.cfg.Verify, Reach: n.reach, Seed: n.cfg.Seed}, now)
 }
 
 // cardOf returns the card of a node in the view; nil when there is none.
@@ -42,7 +41,7 @@ func (n *Node) Prove(now time.Duration, proof []byte) {
 // reach says how gossip gets to the subject of a card.
 func (n *Node) reach(c *wire.Card) gossip.Path {
 	switch {
-	case n.links[c.ID] != nil:
+	case n.link(c.ID) != nil:
 		return gossip.Linked
 	case n.reaches(wire.Address{ID: c.ID, Hubs: c.Hubs}):
 		return gossip.Routed
@@ -57,7 +56,8 @@ const moveEvery = gossip.Resign / 2
 
 // describeSelf brings the own card up to date.
 func (n *Node) describeSelf(now time.Duration) {
-	c := n.said
+	said := n.sampler.About()
+	c := *said
 	c.Hubs, c.Proof, c.Free = n.at.Hubs, n.cfg.Proof, 0
 	if n.slots != nil && n.exit.reason == "" {
 		c.Free = uint32(n.slots.Count(flood.Free))
@@ -66,14 +66,14 @@ func (n *Node) describeSelf(now time.Duration) {
 	if n.here != nil {
 		at = n.here.Coordinate()
 	}
-	same := c.Free == n.said.Free && slices.Equal(c.Hubs, n.said.Hubs) && slices.Equal(c.Proof, n.said.Proof)
+	same := c.Free == said.Free && slices.Equal(c.Hubs, said.Hubs) && slices.Equal(c.Proof, said.Proof)
 	if same && (at == n.sayAt || now < n.sayNext) {
 		return
 	}
 	if at != n.sayAt {
 		c.Coordinate, n.sayNext = at.Bytes(), now+moveEvery
 	}
-	n.said, n.sayAt = c, at
+	n.sayAt = at
 	n.sampler.Describe(c)
 }
 

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -30,7 +29,7 @@ type hubs struct {
 	stale   bool           // the graph has changed since
 	adviseAt,
 	lookAt time.Duration
-	dialled map[wire.NodeID]time.Duration
+	dialled dialled
 	pinged  time.Duration                // when the latest pings were sent
 	ways    map[[2]wire.NodeID]wire.Path // of a launcher: how hubs are linked, as the first one says
 }
@@ -38,10 +37,18 @@ type hubs struct {
 func (n *Node) initHubs(now time.Duration) {
 	n.lookAt = now + lookEvery + time.Duration(n.cfg.Seed%uint64(lookEvery))
 	if n.cfg.Role != wire.RolePilot {
-		n.graph = hub.New(n.graphConfig(), now)
+		n.relayFrom(now)
 		return
 	}
 	n.sub = hub.NewSubstitute(n.cfg.ID, n.cfg.Site)
+}
+
+// relayFrom gives the node what it needs to relay from now on.
+func (n *Node) relayFrom(now time.Duration) {
+	n.graph = hub.New(n.graphConfig(), now)
+	if n.tab.census == nil {
+		n.tab.census = new(census)
+	}
 }
 
 func (n *Node) graphConfig() hub.Config {
@@ -191,7 +198,7 @@ func (n *Node) absorbHubs(now time.Duration) {
 	if n.sub != nil {
 		fx := n.sub.Ready()
 		for _, s := range fx.Sends {
-			if n.links[s.To] != nil {
+			if n.link(s.To) != nil {
 				n.send(s.To, s.Msg)
 			}
 		}
@@ -226,7 +233,7 @@ func (n *Node) absorbHubs(now time.Duration) {
 // meet has a hub speak to a launcher that it has no link to: launchers are told
 // who is there.
 func (n *Node) meet(id wire.NodeID, role wire.Role) {
-	if n.cfg.Role == wire.RoleHub && role == wire.RoleLauncher && n.links[id] == nil {
+	if n.cfg.Role == wire.RoleHub && role == wire.RoleLauncher && n.link(id) == nil {
 		n.send(id, n.hello())
 	}
 }
@@ -235,7 +242,7 @@ func (n *Node) meet(id wire.NodeID, role wire.Role) {
 func (n *Node) serve(now time.Duration, serves bool) {
 	switch {
 	case serves && n.graph == nil:
-		n.graph = hub.New(n.graphConfig(), now)
+		n.relayFrom(now)
 		for _, l := range n.order {
 			if !l.routed {
 				n.graph.LinkUp(now, hub.Peer{ID: l.peer.ID, Role: l.peer.Role, Site: l.peer.Site})
@@ -250,20 +257,38 @@ func (n *Node) serve(now time.Duration, serves bool) {
 	}
 }
 
+// dialled are the nodes that a direct link was lately wanted to.
+type dialled []dial
+
+type dial struct {
+	id wire.NodeID
+	at time.Duration
+}
+
+// forget drops those whose time is over.
+func (d *dialled) forget(now time.Duration) {
+	*d = slices.DeleteFunc(*d, func(x dial) bool { return now-x.at >= dialEvery })
+	if len(*d) == 0 {
+		*d = nil
+	}
+}
+
+// has reports whether a node was dialled less than dialEvery ago.
+func (d *dialled) has(now time.Duration, id wire.NodeID) bool {
+	d.forget(now)
+	return slices.ContainsFunc(*d, func(x dial) bool { return x.id == id })
+}
+
 // dial asks for a direct link, seldom for the same one.
 func (n *Node) dial(now time.Duration, to wire.Address) {
-	l := n.links[to.ID]
+	l := n.link(to.ID)
 	if to.ID == n.cfg.ID || l != nil && !l.routed {
 		return
 	}
-	if at, ok := n.dialled[to.ID]; ok && now-at < dialEvery {
+	if n.dialled.has(now, to.ID) {
 		return
 	}
-	if n.dialled == nil {
-		n.dialled = make(map[wire.NodeID]time.Duration)
-	}
-	maps.DeleteFunc(n.dialled, func(_ wire.NodeID, at time.Duration) bool { return now-at >= dialEvery })
-	n.dialled[to.ID] = now
+	n.dialled = append(n.dialled, dial{to.ID, now})
 	n.fx.Dials = append(n.fx.Dials, to)
 }
 
@@ -271,6 +296,7 @@ func (n *Node) dial(now time.Duration, to wire.Address) {
 // some other hubs, so that neither the launcher nor any one of them is needed;
 // of a pilot to a second hub, and to those who would relay in its hub's place.
 func (n *Node) lookForLinks(now time.Duration) {
+	n.dialled.forget(now)
 	switch n.cfg.Role {
 	case wire.RoleHub:
 		n.lookForHubs(now)
@@ -283,7 +309,7 @@ func (n *Node) lookForLinks(now time.Duration) {
 			list = append(list, hub.Candidate{ID: h.ID, Site: h.Site, RTT: h.RTT, Cuts: h.Cuts})
 		}
 		if i := slices.IndexFunc(list, func(c hub.Candidate) bool { return c.ID == n.at.Hubs[0] }); i < 0 {
-			if l := n.links[n.at.Hubs[0]]; l.peer.Role == wire.RoleHub {
+			if l := n.link(n.at.Hubs[0]); l.peer.Role == wire.RoleHub {
 				list = append(list, hub.Candidate{ID: l.peer.ID, Site: l.peer.Site, RTT: 1})
 			}
 		}
@@ -322,11 +348,11 @@ func (n *Node) lookForHubs(now time.Duration) {
 			continue
 		}
 		rtt, _ := n.graph.RTT(p.ID)
-		l := n.links[p.ID]
-		switch at, asked := n.dialled[p.ID]; {
+		l := n.link(p.ID)
+		switch {
 		case l != nil && !l.routed:
 			have = append(have, rtt)
-		case asked && now-at < dialEvery:
+		case n.dialled.has(now, p.ID):
 			tried++
 		default:
 			others = append(others, hub.Candidate{ID: p.ID, Site: p.Site, RTT: rtt})

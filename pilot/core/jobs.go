@@ -66,14 +66,14 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	case *wire.Claim:
 		n.found(wire.Address{ID: from, Hubs: m.Hubs})
 		if p := n.lead(from, m.Job, m.Epoch); p != nil {
-			if k := p.Claim(now, from, site, m, &n.jx); k > 0 {
+			if k := p.Claim(now, from, site, m, n.doing()); k > 0 {
 				p.search.Claimed(hubOf(m, n.cfg.ID), k)
 			}
 			n.absorbJob(now, p)
 		}
 	case *wire.Release:
 		if p := n.primary(m.Job); p != nil && p.Ended() == nil {
-			p.Release(now, from, m, &n.jx)
+			p.Release(now, from, m, n.doing())
 			n.absorbJob(now, p)
 		}
 	case *wire.Report:
@@ -81,12 +81,12 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 			return // it answers a Stop and wants nothing
 		}
 		if p := n.lead(from, m.Job, m.Epoch); p != nil {
-			p.Report(now, from, m, &n.jx)
+			p.Report(now, from, m, n.doing())
 			n.absorbJob(now, p)
 		}
 	case *wire.Ack:
 		if p := n.primary(m.Job); p != nil {
-			p.Ack(now, from, m, &n.jx)
+			p.Ack(now, from, m, n.doing())
 			n.absorbJob(now, p)
 		}
 	}
@@ -136,21 +136,22 @@ func (n *Node) poke(now time.Duration) { n.jobs.next = min(n.jobs.next, now+poke
 // absorbJob takes the effects of a primary.
 func (n *Node) absorbJob(now time.Duration, p *primary) {
 	n.poke(now)
-	for _, ad := range n.jx.Adverts {
+	jx := n.doing()
+	for _, ad := range jx.Adverts {
 		n.advertise(now, p, ad)
 	}
-	for _, u := range n.jx.Updates {
+	for _, u := range jx.Updates {
 		n.fx.Events = append(n.fx.Events, WorkerChanged{Key: u.Key, Change: u.Change,
 			Peer: n.describe(u.Node), PID: u.PID, Result: u.Result, Reason: u.Reason})
 	}
-	for _, s := range n.jx.Shunned {
+	for _, s := range jx.Shunned {
 		n.fx.Events = append(n.fx.Events, PilotShunned{p.id, n.describe(s.Node), s.Reason})
 	}
-	if d := n.jx.Dispersed; d != nil {
+	if d := jx.Dispersed; d != nil {
 		n.fx.Events = append(n.fx.Events, GangDispersed{Job: p.id, Held: d.Held, Missing: d.Missing, Waited: d.Waited, Pause: d.Pause, Idle: p.Counts().Idle})
 	}
-	end := n.jx.Ended
-	n.jx.Adverts, n.jx.Updates, n.jx.Shunned, n.jx.Ended, n.jx.Dispersed = nil, nil, nil, nil, nil
+	end := jx.Ended
+	jx.Adverts, jx.Updates, jx.Shunned, jx.Ended, jx.Dispersed = nil, nil, nil, nil, nil
 	n.absorb(now)
 	if end != nil {
 		n.fx.Events = append(n.fx.Events, JobEnded{p.id, end.Outcome, end.Exit, end.Reason, p.Counts().Idle})
@@ -164,7 +165,7 @@ func (n *Node) absorbJob(now time.Duration, p *primary) {
 
 // absorb takes the effects of a crew, and those that crews and primaries share.
 func (n *Node) absorb(now time.Duration) {
-	jx := &n.jx
+	jx := n.doing()
 	for _, s := range jx.Sends {
 		n.send(s.To, s.Msg)
 	}
@@ -182,6 +183,18 @@ func (n *Node) absorb(now time.Duration) {
 		n.crews = slices.DeleteFunc(n.crews, func(c *crew) bool { return c.id == id })
 	}
 	*jx = job.Effects{}
+	if len(n.crews) == 0 && len(n.primaries) == 0 {
+		n.jx = nil
+	}
+}
+
+// doing is where primaries and crews write what the call in progress does. Only
+// a node that works for a job has one.
+func (n *Node) doing() *job.Effects {
+	if n.jx == nil {
+		n.jx = new(job.Effects)
+	}
+	return n.jx
 }
 
 // Cancel ends a job of which this node is the primary, with the given outcome.
@@ -189,7 +202,7 @@ func (n *Node) absorb(now time.Duration) {
 // wrote; otherwise the job ends at once. It does nothing for other jobs.
 func (n *Node) Cancel(now time.Duration, id wire.JobID, outcome job.Outcome, graceful bool) {
 	if p := n.primary(id); p != nil {
-		p.Cancel(now, outcome, graceful, &n.jx)
+		p.Cancel(now, outcome, graceful, n.doing())
 		n.absorbJob(now, p)
 	}
 	n.settle(now)
@@ -199,7 +212,7 @@ func (n *Node) Cancel(now time.Duration, id wire.JobID, outcome job.Outcome, gra
 // not be had. Then the worker counts as lost.
 func (n *Node) Collected(now time.Duration, key wire.Key, err string) {
 	if p := n.primary(key.Job); p != nil {
-		p.Collected(now, key, clip(err), &n.jx)
+		p.Collected(now, key, clip(err), n.doing())
 		n.absorbJob(now, p)
 	}
 	n.settle(now)
@@ -221,9 +234,9 @@ func (n *Node) tickJobs(now time.Duration) {
 	for _, p := range slices.Clone(n.primaries) {
 		if p.lookAt != 0 && now >= p.lookAt {
 			p.lookAt = 0
-			p.Advertise(now, &n.jx)
+			p.Advertise(now, n.doing())
 		}
-		p.Tick(now, &n.jx)
+		p.Tick(now, n.doing())
 		n.absorbJob(now, p)
 	}
 	n.primaries = slices.DeleteFunc(n.primaries, func(p *primary) bool { return p.Finished() })

@@ -60,7 +60,7 @@ func (n *Node) drain(now time.Duration, reason string, grace, patience time.Dura
 			}
 		}
 		for _, p := range slices.Clone(n.primaries) {
-			p.Cancel(now, job.Interrupted, false, &n.jx)
+			p.Cancel(now, job.Interrupted, false, n.doing())
 			n.absorbJob(now, p)
 		}
 	} else {
@@ -104,11 +104,11 @@ func (n *Node) tickLeaving(now time.Duration) {
 		switch {
 		case c.Closing():
 		case over:
-			c.Close(now, wire.ExitDrained, &n.jx)
+			c.Close(now, wire.ExitDrained, n.doing())
 		case c.Empty():
-			c.Close(now, wire.ExitDrained, &n.jx)
+			c.Close(now, wire.ExitDrained, n.doing())
 		case x.killAt != 0 && now >= x.killAt-1:
-			c.Drain(now, x.reason, &n.jx)
+			c.Drain(now, x.reason, n.doing())
 		}
 		n.absorb(now)
 	}

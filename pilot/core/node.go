@@ -106,7 +106,7 @@ type Effects struct {
 type Node struct {
 	cfg  Config
 	fx   Effects
-	jx   job.Effects    // of the call in progress
+	jx   *job.Effects   // see doing
 	self []wire.Message // from this node to itself
 	next time.Duration
 
@@ -208,7 +208,7 @@ func (n *Node) send(to wire.NodeID, m wire.Message) {
 
 // Receive takes a message that came over the link to from.
 func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
-	l := n.links[from]
+	l := n.link(from)
 	if l == nil || n.exit.done {
 		return
 	}

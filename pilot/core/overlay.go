@@ -24,8 +24,7 @@ const (
 
 // overlay is what a node knows of others.
 type overlay struct {
-	links  map[wire.NodeID]*link
-	order  []*link               // the links, by identity
+	order  []*link               // the links there are, by identity
 	peers  map[wire.NodeID]*peer // hubs and launchers only
 	downs  recent                // nodes that are gone
 	ousted recent                // those of them whose jobs run again
@@ -44,21 +43,32 @@ type overlay struct {
 }
 
 type link struct {
-	peer    wire.Peer
-	met     bool          // it has answered our Hello
-	routed  bool          // through hubs
+	peer    *wire.Peer    // replaced, never changed
 	hubs    []wire.NodeID // of the peer, by its own word
-	advised bool
 	heard   time.Duration // when a message came over it, or it was opened
-	rtt     time.Duration // as the pings say; 0 is unknown
 	spent   bucket
+	micros  uint32 // see rtt
+	met     bool   // it has answered our Hello
+	routed  bool   // through hubs
+	advised bool
 	blamed  uint8 // what it was blamed for, as bits
 }
 
+// rtt is what the pings say, to a microsecond; 0 is unknown.
+func (l *link) rtt() time.Duration { return time.Duration(l.micros) * time.Microsecond }
+
+// link returns the link to a node; nil when there is none.
+func (o *overlay) link(id wire.NodeID) *link {
+	if i, found := slices.BinarySearchFunc(o.order, id, byID); found {
+		return o.order[i]
+	}
+	return nil
+}
+
 type peer struct {
-	wire.Peer
-	via    wire.NodeID   // the hub that told of it; zero: a link
-	lostAt time.Duration // when it counts as gone; 0: it can be reached
+	*wire.Peer               // replaced, never changed
+	via        wire.NodeID   // the hub that told of it; zero: a link
+	lostAt     time.Duration // when it counts as gone; 0: it can be reached
 }
 
 type news struct {
@@ -70,7 +80,6 @@ type news struct {
 }
 
 func (o *overlay) init(cfg Config, now time.Duration) {
-	o.links = make(map[wire.NodeID]*link)
 	if cfg.Role != wire.RolePilot {
 		o.peers = make(map[wire.NodeID]*peer)
 		o.pingAt = now + time.Duration(cfg.Seed%uint64(cfg.pingEvery()))
@@ -108,19 +117,17 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	if n.exit.done || p.ID == n.cfg.ID {
 		return
 	}
-	l := &link{peer: p, heard: now, routed: routed, spent: bucket{tokens: pilotBurst, at: now}}
-	if old := n.links[p.ID]; old == nil {
-		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
+	l := &link{peer: &p, heard: now, routed: routed, spent: bucket{tokens: pilotBurst, at: now}}
+	if i, found := slices.BinarySearchFunc(n.order, p.ID, byID); !found {
 		n.order = slices.Insert(n.order, i, l)
 	} else {
-		i, _ := slices.BinarySearchFunc(n.order, p.ID, byID)
+		old := n.order[i]
 		n.order[i] = l
 		if routed {
 			n.watchUnlink(now, old)
 			n.hubsUnlink(now, old)
 		}
 	}
-	n.links[p.ID] = l
 	n.moved()
 	n.watchLink(now, l)
 	n.hubsLink(now, l)
@@ -134,12 +141,12 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	n.send(p.ID, n.hello())
 	for _, j := range n.primaries {
 		j.Heard(now, p.ID)
-		j.PilotUp(now, p.ID, &n.jx)
+		j.PilotUp(now, p.ID, n.doing())
 		n.absorbJob(now, j)
 	}
 	for _, c := range n.crews {
 		if c.Primary() == p.ID {
-			c.Up(now, &n.jx)
+			c.Up(now, n.doing())
 			n.absorb(now)
 		}
 	}
@@ -151,11 +158,10 @@ func byID(l *link, id wire.NodeID) int { return l.peer.ID.Compare(id) }
 
 // LinkDown tells that the link to a peer has ended. The peer may be alive.
 func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
-	l := n.links[id]
+	l := n.link(id)
 	if l == nil {
 		return
 	}
-	delete(n.links, id)
 	i, _ := slices.BinarySearchFunc(n.order, id, byID)
 	n.order = slices.Delete(n.order, i, i+1)
 	n.moved()
@@ -176,7 +182,11 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		if m.Version != wire.ProtocolVersion {
 			return true
 		}
-		l.peer.Offer, l.peer.Platform, l.peer.Name, l.peer.Job, l.peer.Part = m.Offer, m.Platform, m.Name, m.Job, m.Part
+		p := *l.peer
+		p.Offer, p.Platform, p.Name, p.Job, p.Part = m.Offer, m.Platform, m.Name, m.Job, m.Part
+		if p != *l.peer {
+			l.peer = &p
+		}
 		if n.replaced(l) {
 			return true
 		}
@@ -188,7 +198,7 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.watchPilot(now, l)
 		n.seen(now, l)
 		if n.home(l) && !home {
-			n.tell(news{peer: l.peer, from: id})
+			n.tell(news{peer: *l.peer, from: id})
 		}
 		n.welcome(now, l)
 	case *wire.Welcome:
@@ -282,7 +292,7 @@ func (n *Node) served(l *link) bool {
 		return l.routed
 	}
 	p := n.peers[l.peer.ID]
-	return p != nil && !p.via.IsZero() && n.links[p.via] != nil
+	return p != nil && !p.via.IsZero() && n.link(p.via) != nil
 }
 
 // tickOverlay lets time pass.
@@ -333,10 +343,11 @@ func (n *Node) ping(now time.Duration) {
 // pong takes the answer to the latest ping, which is a measurement.
 func (n *Node) pong(now time.Duration, l *link) {
 	rtt := min(now-n.pinged, wire.MaxRTT*time.Millisecond)
-	if l.rtt == 0 {
-		l.rtt = rtt
+	micros := max(1, uint32(rtt.Microseconds()))
+	if l.micros == 0 {
+		l.micros = micros
 	}
-	l.rtt = (7*l.rtt + rtt) / 8
+	l.micros = (7*l.micros + micros + 4) / 8
 	if n.graph != nil && !l.routed && l.peer.Role != wire.RolePilot {
 		n.graph.Measured(now, l.peer.ID, rtt)
 	}

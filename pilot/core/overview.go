@@ -55,7 +55,7 @@ func (n *Node) Overview() Overview {
 		if l.routed {
 			path = wire.PathRouted
 		}
-		o.link(n.cfg.ID, l.peer.ID, path, l.rtt)
+		o.link(n.cfg.ID, l.peer.ID, path, l.rtt())
 	}
 	for _, p := range n.Peers() {
 		o.peer(p)
@@ -106,7 +106,7 @@ func (o *overviewer) peer(p wire.Peer) {
 			o.link(p.ID, x.via, p.Path, time.Duration(p.RTT)*time.Microsecond)
 		}
 	}
-	if l := o.n.links[p.ID]; l != nil && len(l.hubs) > 0 {
+	if l := o.n.link(p.ID); l != nil && len(l.hubs) > 0 {
 		hubs = l.hubs
 	} else if c := o.n.cardOf(p.ID); c != nil && len(c.Hubs) > 0 {
 		hubs = c.Hubs

@@ -74,11 +74,11 @@ func (n *Node) Expect(now time.Duration, site string, within time.Duration) {
 func (n *Node) Peers() []wire.Peer {
 	var list []wire.Peer
 	for _, p := range n.peers {
-		list = append(list, p.Peer)
+		list = append(list, *p.Peer)
 	}
 	if n.peers == nil {
 		for _, l := range n.order {
-			list = append(list, l.peer)
+			list = append(list, *l.peer)
 		}
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].ID.Compare(list[j].ID) < 0 })
@@ -88,17 +88,17 @@ func (n *Node) Peers() []wire.Peer {
 // describe returns what is known of a node.
 func (n *Node) describe(id wire.NodeID) wire.Peer {
 	if p := n.peers[id]; p != nil {
-		return p.Peer
+		return *p.Peer
 	}
-	if l := n.links[id]; l != nil {
-		return l.peer
+	if l := n.link(id); l != nil {
+		return *l.peer
 	}
 	return wire.Peer{ID: id}
 }
 
 // up notes a peer that can be reached, over a link of its own (via zero) or
 // through a hub.
-func (n *Node) up(now time.Duration, p wire.Peer, via, from wire.NodeID) {
+func (n *Node) up(now time.Duration, p *wire.Peer, via, from wire.NodeID) {
 	if n.peers == nil || p.ID == n.cfg.ID {
 		return
 	}
@@ -110,18 +110,18 @@ func (n *Node) up(now time.Duration, p wire.Peer, via, from wire.NodeID) {
 		n.oust(now, p)
 		n.peers[p.ID] = &peer{Peer: p, via: via}
 		n.downs.drop(p.ID)
-		n.tell(news{peer: p, from: from})
-		n.fx.Events = append(n.fx.Events, PeerUp{p})
+		n.tell(news{peer: *p, from: from})
+		n.fx.Events = append(n.fx.Events, PeerUp{*p})
 		return
 	}
 	if via.IsZero() && !old.via.IsZero() && old.lostAt == 0 {
 		via = old.via // a link through its hub, which serves it
 	}
 	again := old.lostAt != 0
-	changed := old.Peer != p
+	changed := *old.Peer != *p
 	*old = peer{Peer: p, via: via}
 	if changed || again {
-		n.tell(news{peer: p, from: from})
+		n.tell(news{peer: *p, from: from})
 	}
 }
 
@@ -139,7 +139,7 @@ func (n *Node) down(now time.Duration, ids []wire.NodeID, from wire.NodeID, reas
 		known := n.peers[id]
 		if known != nil {
 			delete(n.peers, id)
-			event.Peers = append(event.Peers, known.Peer)
+			event.Peers = append(event.Peers, *known.Peer)
 		}
 		if fresh := n.downs.add(id); known != nil || fresh {
 			n.tell(news{peer: wire.Peer{ID: id}, down: true, why: reason, from: from, spread: spread})
@@ -152,7 +152,7 @@ func (n *Node) down(now time.Duration, ids []wire.NodeID, from wire.NodeID, reas
 		return
 	}
 	for _, j := range n.primaries {
-		j.PilotsDown(now, gone, reason, &n.jx)
+		j.PilotsDown(now, gone, reason, n.doing())
 		n.absorbJob(now, j)
 	}
 }
@@ -209,7 +209,7 @@ func (n *Node) leads(l *link) bool {
 // mine reports whether a peer is reached over a link of this node's own, and
 // nobody else speaks for it.
 func (n *Node) mine(id wire.NodeID) bool {
-	p, l := n.peers[id], n.links[id]
+	p, l := n.peers[id], n.link(id)
 	return p != nil && p.via.IsZero() && p.lostAt == 0 && (l == nil || !l.routed && (l.peer.Role != wire.RolePilot || len(l.hubs) == 0 || n.home(l)))
 }
 
@@ -223,8 +223,8 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 		if n.cfg.Role == wire.RoleLauncher && p.Role != wire.RolePilot {
 			n.noteWay(from, p)
 		}
-		if l := n.links[p.ID]; n.cfg.Role == wire.RoleLauncher && (l == nil || l.peer.Role == wire.RolePilot) {
-			n.up(now, p, from, from)
+		if l := n.link(p.ID); n.cfg.Role == wire.RoleLauncher && (l == nil || l.peer.Role == wire.RolePilot) {
+			n.up(now, &p, from, from)
 			if p.Role == wire.RolePilot {
 				n.detector.Join(now, detect.Member{ID: p.ID, Role: p.Role, Site: p.Site, Home: from})
 			}
@@ -235,7 +235,7 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 	var reasons []string
 	gone := make(map[string][]wire.NodeID)
 	for i, id := range down {
-		if l := n.links[id]; l != nil && (l.peer.Role != wire.RolePilot || n.watched(l)) {
+		if l := n.link(id); l != nil && (l.peer.Role != wire.RolePilot || n.watched(l)) {
 			continue
 		}
 		if n.peers[id] == nil && n.downs.has(id) {
@@ -272,8 +272,8 @@ func (n *Node) reached(l *link) []wire.Peer {
 
 // withRTT says how far a neighbour is.
 func (n *Node) withRTT(p wire.Peer) wire.Peer {
-	if l := n.links[p.ID]; l != nil {
-		p.RTT = uint32(l.rtt.Microseconds())
+	if l := n.link(p.ID); l != nil {
+		p.RTT = l.micros
 	}
 	return p
 }

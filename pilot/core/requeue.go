@@ -14,7 +14,7 @@ const oustedReason = "its scheduler runs its job elsewhere"
 // scheduler that starts a job again has given up the host it ran on, and knows
 // best. Only a pilot of the same site can say so, for it is the site's
 // scheduler that gives the names.
-func (n *Node) oust(now time.Duration, p wire.Peer) {
+func (n *Node) oust(now time.Duration, p *wire.Peer) {
 	if p.Job == "" || p.Role != wire.RolePilot {
 		return
 	}
@@ -30,7 +30,7 @@ func (n *Node) oust(now time.Duration, p wire.Peer) {
 	slices.SortFunc(old, wire.NodeID.Compare)
 	for _, id := range old {
 		n.ousted.add(id)
-		if n.links[id] != nil {
+		if n.link(id) != nil {
 			n.send(id, &wire.Retire{Reason: oustedReason})
 		}
 	}

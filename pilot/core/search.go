@@ -107,7 +107,7 @@ func hubOf(m *wire.Claim, self wire.NodeID) wire.NodeID {
 
 // advert takes an advert from another node.
 func (n *Node) advert(now time.Duration, from wire.NodeID, ad *wire.Advert) {
-	l := n.links[from]
+	l := n.link(from)
 	switch {
 	case l == nil:
 	case !n.relays(l) && ad.Primary != from:
@@ -180,7 +180,7 @@ func (n *Node) direct(now time.Duration, from wire.NodeID, ad *wire.Advert) {
 
 // toward returns the neighbour that is next on the way to a hub.
 func (n *Node) toward(hub wire.NodeID) (wire.NodeID, bool) {
-	if n.links[hub] != nil {
+	if n.link(hub) != nil {
 		return hub, true
 	}
 	if !n.relaying() {
@@ -189,10 +189,10 @@ func (n *Node) toward(hub wire.NodeID) (wire.NodeID, bool) {
 		}
 		return hub, false
 	}
-	if way := n.routes[hub]; len(way) > 0 && n.links[way[0]] != nil {
+	if way := n.routes[hub]; len(way) > 0 && n.link(way[0]) != nil {
 		return way[0], true
 	}
-	if p := n.peers[hub]; p != nil && n.links[p.via] != nil {
+	if p := n.peers[hub]; p != nil && n.link(p.via) != nil {
 		return p.via, true
 	}
 	return hub, false
@@ -294,7 +294,7 @@ func (n *Node) claimAsked(now time.Duration, ad *wire.Advert, workers int) {
 // takeFind answers a pilot that asks where slots are: with the tables of hubs that
 // have some, and when they are not enough with all others, nearest first.
 func (n *Node) takeFind(now time.Duration, from wire.NodeID, m *wire.Find) {
-	if !n.relaying() || n.links[from] == nil {
+	if !n.relaying() || n.link(from) == nil {
 		return
 	}
 	places := n.tab.known.Places(now, &m.Needs)
@@ -342,7 +342,7 @@ func (n *Node) takeFound(now time.Duration, from wire.NodeID, m *wire.Found) {
 		if !m.More {
 			p.question = 0
 			p.search.Found()
-			p.Advertise(now, &n.jx)
+			p.Advertise(now, n.doing())
 			n.absorbJob(now, p)
 		}
 		return

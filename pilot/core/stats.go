@@ -26,7 +26,7 @@ type Stats struct {
 
 // Stats returns what the node is busy with.
 func (n *Node) Stats(now time.Duration) Stats {
-	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.links), Peers: len(n.peers), Lost: n.lost, Relays: n.relaying(), Leaving: n.exit.reason != ""}
+	s := Stats{Jobs: n.board.Len(), Leads: len(n.primaries), Links: len(n.order), Peers: len(n.peers), Lost: n.lost, Relays: n.relaying(), Leaving: n.exit.reason != ""}
 	if n.sampler != nil {
 		s.View = n.sampler.Len()
 	}

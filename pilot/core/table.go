@@ -25,23 +25,10 @@ const (
 // a hub of its pilots', summed up, told to all hubs and launchers; those of
 // everybody's.
 type tables struct {
-	known flood.Tables
-	seen  flood.Seen
-
-	// Of a hub or launcher.
-	seats    []*seat // pilots whose slots are counted here, by identity
-	own      *wire.Table
-	toldAt   time.Duration
-	lookAt   time.Duration
-	lookedAt time.Duration
-	rumours  []rumour
-	synced   map[wire.NodeID]*neighbour
-	authors  map[wire.NodeID]*bucket // of adverts
-
-	// Of a hub.
-	exploreAt time.Duration
-	turn      uint64
-	direct    int // links to other hubs
+	known   flood.Tables
+	seen    flood.Seen
+	authors map[wire.NodeID]*bucket // of adverts
+	*census                         // nil for a pilot that has never relayed
 
 	// Of a pilot.
 	freeTo   *link
@@ -49,6 +36,22 @@ type tables struct {
 	freeTold int
 	freeAt   time.Duration // 0: there is nothing to tell
 	question uint64
+}
+
+// census is what those who relay have of the tables.
+type census struct {
+	seats    []*seat // pilots whose slots are counted here, by identity
+	own      *wire.Table
+	toldAt   time.Duration
+	lookAt   time.Duration
+	lookedAt time.Duration
+	rumours  []rumour
+	synced   map[wire.NodeID]*neighbour
+
+	// Of a hub.
+	exploreAt time.Duration
+	turn      uint64
+	direct    int // links to other hubs
 }
 
 // seat is a pilot as its hub counts it.
@@ -89,7 +92,7 @@ func (n *Node) freeHub() *link {
 	if len(n.at.Hubs) == 0 {
 		return nil
 	}
-	if l := n.links[n.at.Hubs[0]]; l != nil && l.met {
+	if l := n.link(n.at.Hubs[0]); l != nil && l.met {
 		return l
 	}
 	return nil
@@ -116,7 +119,7 @@ func (n *Node) tellFree(now time.Duration) {
 
 // takeFree takes a pilot's word on its slots.
 func (n *Node) takeFree(now time.Duration, from wire.NodeID, m *wire.Free) {
-	l := n.links[from]
+	l := n.link(from)
 	if l == nil || l.peer.Role != wire.RolePilot || !n.relaying() {
 		return
 	}
@@ -144,7 +147,7 @@ func (n *Node) takeFree(now time.Duration, from wire.NodeID, m *wire.Free) {
 
 // fit returns how many workers a pilot has slots for that nobody was asked for.
 func (n *Node) fit(now time.Duration, s *seat, needs *wire.Requirements) (workers, per int) {
-	l := n.links[s.id]
+	l := n.link(s.id)
 	if l == nil || !flood.Runs(needs, l.peer.Platform) || !flood.Lasts(needs, n.left(now, s.until)) {
 		return 0, 1
 	}
@@ -183,7 +186,7 @@ func (n *Node) lookSoon(now time.Duration) {
 // sumUp makes this hub's table.
 func (n *Node) sumUp(now time.Duration) *wire.Table {
 	t := &n.tab
-	t.seats = slices.DeleteFunc(t.seats, func(s *seat) bool { return n.links[s.id] == nil })
+	t.seats = slices.DeleteFunc(t.seats, func(s *seat) bool { return n.link(s.id) == nil })
 	sum := &wire.Table{Hub: n.cfg.ID, Site: n.cfg.Site, Pilots: uint32(len(t.seats))}
 	add := func(o wire.Offer, platform string, free int, until time.Duration) {
 		o = flood.Alike(o)
@@ -199,7 +202,7 @@ func (n *Node) sumUp(now time.Duration) *wire.Table {
 		}
 	}
 	for _, s := range t.seats {
-		l := n.links[s.id]
+		l := n.link(s.id)
 		if free := n.unasked(now, s, l); free > 0 {
 			add(l.peer.Offer, l.peer.Platform, free, s.until)
 		}
@@ -284,7 +287,7 @@ func (n *Node) tellTables(now time.Duration) {
 	}
 	t.rumours = t.rumours[:0]
 	for id := range t.synced {
-		if n.links[id] == nil {
+		if n.link(id) == nil {
 			delete(t.synced, id)
 		}
 	}
@@ -311,7 +314,7 @@ func (t *tables) neighbour(now time.Duration, l *link) *neighbour {
 
 // takeTables takes another hub's news of who has free slots.
 func (n *Node) takeTables(now time.Duration, from wire.NodeID, m *wire.Tables) {
-	l := n.links[from]
+	l := n.link(from)
 	if l == nil || !n.relays(l) || !n.relaying() {
 		return
 	}
@@ -338,12 +341,11 @@ func (n *Node) takeTables(now time.Duration, from wire.NodeID, m *wire.Tables) {
 
 // nextTables returns when tickTables is wanted.
 func (n *Node) nextTables(now time.Duration) time.Duration {
-	next := n.tab.lookAt
-	if !n.relaying() {
-		next = n.tab.freeAt
-		if next == 0 {
-			return now + time.Hour
-		}
+	switch {
+	case n.relaying():
+		return n.tab.lookAt
+	case n.tab.freeAt == 0:
+		return now + time.Hour
 	}
-	return next
+	return n.tab.freeAt
 }

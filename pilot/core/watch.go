@@ -93,7 +93,7 @@ func (n *Node) tickWatch(now time.Duration) {
 		n.detector.Tick(now)
 	}
 	if n.cfg.Role == wire.RolePilot && len(n.at.Hubs) > 0 && now >= n.callAt {
-		if hub := n.at.Hubs[0]; now-n.links[hub].heard >= hubSilence {
+		if hub := n.at.Hubs[0]; now-n.link(hub).heard >= hubSilence {
 			n.callAt = now + hubSilence
 			n.fx.Silent = append(n.fx.Silent, hub)
 		}
@@ -123,13 +123,13 @@ func (n *Node) absorbWatch(now time.Duration) {
 
 // beat sends a message of the detector's.
 func (n *Node) beat(s detect.Send) {
-	switch l := n.links[s.To]; {
+	switch l := n.link(s.To); {
 	case s.Relay.IsZero() && l != nil && !l.routed:
 		n.send(s.To, s.Msg)
 	case !wire.Carried(s.Msg.Kind()):
 	case s.Relay.IsZero():
 		n.pass(n.datagram(wire.Address{ID: s.To}, s.Msg), n.cfg.ID)
-	case n.links[s.Relay] != nil:
+	case n.link(s.Relay) != nil:
 		n.send(s.Relay, n.datagram(wire.Address{ID: s.To}, s.Msg))
 	}
 }
@@ -137,7 +137,7 @@ func (n *Node) beat(s detect.Send) {
 // doubt notes that a node is not heard over its link, or is again. Ways over a
 // hub that is doubted are not used.
 func (n *Node) doubt(now time.Duration, id wire.NodeID, yes bool) {
-	l := n.links[id]
+	l := n.link(id)
 	if l == nil || l.routed || l.peer.Role == wire.RolePilot || n.doubted[id] == yes {
 		return
 	}

@@ -160,7 +160,7 @@ func (n *Node) receiveWork(now time.Duration, from wire.NodeID, m wire.Message) 
 	case *wire.Stop:
 		if c := n.crew(m.Job); c != nil && c.Primary() == from && !c.Closing() {
 			c.Heard(now)
-			c.Stop(now, m, &n.jx)
+			c.Stop(now, m, n.doing())
 			n.absorb(now)
 			break
 		}
@@ -179,7 +179,7 @@ func (n *Node) receiveWork(now time.Duration, from wire.NodeID, m wire.Message) 
 		}
 		if c := n.crew(m.Job); c != nil && c.Primary() == from {
 			c.Heard(now)
-			c.Ack(now, m.Seq, &n.jx)
+			c.Ack(now, m.Seq, n.doing())
 			n.absorb(now)
 		}
 	default:
@@ -215,7 +215,7 @@ func (n *Node) hold(now time.Duration, from wire.NodeID, m *wire.Hold) {
 
 func (n *Node) grant(now time.Duration, from wire.NodeID, m *wire.Grant) {
 	w := n.crew(m.Job)
-	if w != nil && !w.Closing() && w.Granted(now, m, &n.jx) {
+	if w != nil && !w.Closing() && w.Granted(now, m, n.doing()) {
 		n.absorb(now)
 		return
 	}
@@ -237,7 +237,7 @@ func (n *Node) grant(now time.Duration, from wire.NodeID, m *wire.Grant) {
 	}
 	n.hadJob = true
 	n.life = now
-	w.Grant(now, m, slots, &n.jx)
+	w.Grant(now, m, slots, n.doing())
 	n.absorb(now)
 	n.freed(m.Job)
 }
@@ -299,7 +299,7 @@ func (n *Node) closeWork(now time.Duration, id wire.JobID) {
 	}
 	n.hadJob = true
 	if c := n.crew(id); c != nil {
-		c.Close(now, wire.ExitKilled, &n.jx)
+		c.Close(now, wire.ExitKilled, n.doing())
 		n.absorb(now)
 	}
 }
@@ -307,7 +307,7 @@ func (n *Node) closeWork(now time.Duration, id wire.JobID) {
 // Fetched answers a [Fetch]: the files are here, or err says why not.
 func (n *Node) Fetched(now time.Duration, id wire.JobID, root wire.Digest, err string) {
 	if c := n.crew(id); c != nil {
-		c.Fetched(now, root, clip(err), &n.jx)
+		c.Fetched(now, root, clip(err), n.doing())
 		n.absorb(now)
 	}
 	n.settle(now)
@@ -316,7 +316,7 @@ func (n *Node) Fetched(now time.Duration, id wire.JobID, root wire.Digest, err s
 // Started tells that a worker's process runs.
 func (n *Node) Started(now time.Duration, key wire.Key, pid int) {
 	if c := n.crew(key.Job); c != nil {
-		c.Started(now, key, pid, &n.jx)
+		c.Started(now, key, pid, n.doing())
 		n.absorb(now)
 	}
 	n.settle(now)
@@ -327,7 +327,7 @@ func (n *Node) Started(now time.Duration, key wire.Key, pid int) {
 func (n *Node) Exited(now time.Duration, key wire.Key, r wire.Result) {
 	r.Exit.Text, r.Warnings = clip(r.Exit.Text), clipAll(r.Warnings)
 	if c := n.crew(key.Job); c != nil {
-		c.Exited(now, key, r, &n.jx)
+		c.Exited(now, key, r, n.doing())
 		n.absorb(now)
 	}
 	n.settle(now)
@@ -394,7 +394,7 @@ func (n *Node) tickWork(now time.Duration) {
 		}
 	}
 	for _, c := range slices.Clone(n.crews) {
-		c.Tick(now, &n.jx)
+		c.Tick(now, n.doing())
 		n.absorb(now)
 	}
 }
