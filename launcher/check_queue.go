@@ -65,12 +65,12 @@ func (c *SiteCheck) choice(site *Site, info gat.QueueInfo) {
 	case !q.Usable:
 		c.wrong("the queue %s cannot be used: %s", q.Name, cmp.Or(q.Why, q.State, "the scheduler says so"))
 	case q.MaxWalltime > 0 && site.Walltime > q.MaxWalltime:
-		c.wrong("walltime is %v, the queue %s ends jobs after %v", site.Walltime, q.Name, q.MaxWalltime)
+		c.wrong("walltime is %s, the queue %s ends jobs after %s", FormatDuration(site.Walltime), q.Name, FormatDuration(q.MaxWalltime))
 	case q.Nodes > 0 && site.Shape == ShapeMulti && site.PilotCount() > q.Nodes:
 		c.wrong("a job of %d nodes is asked for, the queue %s has %d", site.PilotCount(), q.Name, q.Nodes)
 	}
 	if ok && q.MaxWalltime > 0 && site.Walltime == 0 {
-		c.note("walltime is not set: the queue's default counts; %s ends jobs after %v", q.Name, q.MaxWalltime)
+		c.note("walltime is not set: the queue's default counts; %s ends jobs after %s", q.Name, FormatDuration(q.MaxWalltime))
 	}
 }
 

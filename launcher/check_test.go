@@ -144,7 +144,7 @@ func TestCheckSitesQueue(t *testing.T) {
 		wrong string // empty: usable
 		note  string
 	}{
-		{"default queue", launcher.Site{}, info, nil, "", "walltime is not set: the queue's default counts; short ends jobs after 1h0m0s"},
+		{"default queue", launcher.Site{}, info, nil, "", "walltime is not set: the queue's default counts; short ends jobs after 1h"},
 		{"what the scheduler's part says", launcher.Site{}, info, nil, "", "It has only been held to recordings."},
 		{"carried", launcher.Site{Walltime: time.Hour}, info, nil, "", "pilot and token travel in the script body"},
 		{"shared", launcher.Site{Shared: home}, info, nil, "", "pilots are started from " + home + ", which the sites file says is shared"},
@@ -153,7 +153,7 @@ func TestCheckSitesQueue(t *testing.T) {
 		{"several queues", launcher.Site{Queue: "short,long"}, info, nil, "", ""},
 		{"closed to us", launcher.Site{Queue: "long"}, info, nil, "the queue long cannot be used: group staff only", ""},
 		{"no queue at all", launcher.Site{}, shut, nil, "none of the queues takes jobs of yours", ""},
-		{"too long", launcher.Site{Walltime: 2 * time.Hour}, info, nil, "walltime is 2h0m0s, the queue short ends jobs after 1h0m0s", ""},
+		{"too long", launcher.Site{Walltime: 2 * time.Hour}, info, nil, "walltime is 2h, the queue short ends jobs after 1h", ""},
 		{"too wide", launcher.Site{Shape: launcher.ShapeMulti, Pilots: 5}, info, nil, "a job of 5 nodes is asked for, the queue short has 4", ""},
 		{"no account", launcher.Site{}, strict, nil, `jobs need an account; write account = "physics"`, ""},
 		{"account", launcher.Site{Account: "chem"}, strict, nil, "", ""},

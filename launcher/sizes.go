@@ -98,3 +98,23 @@ func ParseDuration(s string) (time.Duration, error) {
 	}
 	return time.Duration(days*float64(24*time.Hour)) + rest, nil
 }
+
+// FormatDuration writes a time as [ParseDuration] reads it, to the second: "45s",
+// "1h30m", "2d12h".
+func FormatDuration(d time.Duration) string {
+	d = d.Round(time.Second)
+	if d <= 0 {
+		return "0s"
+	}
+	var b strings.Builder
+	for _, u := range []struct {
+		unit time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if n := d / u.unit; n > 0 {
+			fmt.Fprintf(&b, "%d%s", n, u.name)
+			d -= n * u.unit
+		}
+	}
+	return b.String()
+}

@@ -48,3 +48,16 @@ func TestParseDuration(t *testing.T) {
 		}
 	}
 }
+
+func TestFormatDuration(t *testing.T) {
+	for in, want := range map[time.Duration]string{
+		0: "0s", -time.Hour: "0s", 1400 * time.Millisecond: "1s", 90 * time.Minute: "1h30m", 60 * time.Hour: "2d12h", 59*time.Second + 600*time.Millisecond: "1m",
+	} {
+		if got := launcher.FormatDuration(in); got != want {
+			t.Errorf("FormatDuration(%v) = %q, want %q", in, got, want)
+		}
+		if back, err := launcher.ParseDuration(want); err != nil || launcher.FormatDuration(back) != want {
+			t.Errorf("ParseDuration(%q) = %v, %v", want, back, err)
+		}
+	}
+}

@@ -193,7 +193,7 @@ func printQueues(out io.Writer, queues []launcher.QueueLimit) {
 			name += " (default)"
 		}
 		if q.Walltime > 0 {
-			limit = span(time.Duration(q.Walltime * float64(time.Second)))
+			limit = launcher.FormatDuration(time.Duration(q.Walltime * float64(time.Second)))
 		}
 		if !q.Usable {
 			why = "no"
@@ -254,28 +254,4 @@ func javaVersions(found []launcher.JavaCheck) string {
 		versions = append(versions, j.Version)
 	}
 	return dash(strings.Join(versions, ", "))
-}
-
-// span writes a time in the units of a sites file.
-func span(d time.Duration) string {
-	d = d.Round(time.Second)
-	days := d / (24 * time.Hour)
-	d -= days * 24 * time.Hour
-	text := ""
-	if days > 0 {
-		text = fmt.Sprintf("%dd", days)
-	}
-	for _, u := range []struct {
-		unit time.Duration
-		name string
-	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
-		if n := d / u.unit; n > 0 {
-			text += fmt.Sprintf("%d%s", n, u.name)
-			d -= n * u.unit
-		}
-	}
-	if text == "" {
-		return "0s"
-	}
-	return text
 }

@@ -105,6 +105,7 @@ func newApp(stdout, stderr *os.File) *cli.App {
 	}
 	commands := []*cli.Command{
 		runCommand(stdout, stderr),
+		planCommand(stdout),
 		sitesCommand(stdout, stderr),
 		psCommand(stdout, stderr),
 		logsCommand(stdout, stderr),

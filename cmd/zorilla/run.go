@@ -52,39 +52,45 @@ func runCommand(stdout, stderr *os.File) *cli.Command {
 		Usage:       "get machines, run a program on them, bring its results home, leave nothing",
 		UsageText:   "[flags] APP [ARG...]",
 		Description: runHelp,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "sites", Usage: "sites `FILE`"},
-			&cli.StringSliceFlag{Name: "site", Usage: "use the site `NAME` of the file only; may be repeated"},
-			&cli.IntFlag{Name: "workers", Aliases: []string{"n"}, Value: 1, Usage: "start `N` workers"},
-			&cli.IntFlag{Name: "min", Usage: "start as soon as `N` workers have a place", DefaultText: "all"},
-			&cli.StringSliceFlag{Name: "input", Usage: "bring `SRC[:DST]`, a file or directory, to each worker; may be repeated"},
-			&cli.StringSliceFlag{Name: "output", Usage: "bring files that match `GLOB` home; may be repeated"},
-			&cli.StringFlag{Name: "out", Usage: "output `DIR`, new or empty", DefaultText: "./zorilla-RUN"},
-			&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` for the workers, or K to its value here; may be repeated"},
-			&cli.StringFlag{Name: "stdin", Usage: "give `FILE` to each worker as standard input"},
-			&cli.IntFlag{Name: "cores", Usage: "`CORES` for each worker", DefaultText: "those of a slot"},
-			&cli.StringFlag{Name: "memory", Usage: "`SIZE` of memory for each worker, such as 4GB", DefaultText: "that of a slot"},
-			&cli.IntFlag{Name: "gpus", Usage: "`N` GPUs for each worker", DefaultText: "none"},
-			&cli.StringFlag{Name: "disk", Usage: "`SIZE` of scratch space for each worker"},
-			&cli.StringFlag{Name: "walltime", Usage: "end the job after `TIME`, such as 1h30m"},
-			&cli.StringFlag{Name: "gang-wait", Usage: "hold pilots at most `TIME` for a job that still lacks others", DefaultText: "10m"},
-			&cli.StringFlag{Name: "on-failure", Value: string(launcher.Replace), Usage: "replace, ignore, or cancel: `WHAT` to do when a worker is lost with its machine"},
-			&cli.IntFlag{Name: "retries", Usage: "start a program that failed by itself up to `N` times again"},
-			&cli.StringFlag{Name: "runtime", Value: "auto", Usage: "auto, native or jvm: `HOW` to run APP"},
-			&cli.StringSliceFlag{Name: "jvm-opt", Usage: "`OPTION` for the java command; may be repeated"},
-			&cli.StringFlag{Name: "lease", Usage: "what we started elsewhere ends `TIME` after it lost us", DefaultText: "10m"},
-			&cli.StringFlag{Name: "pilot", Usage: "use `FILE` as the pilot binary", DefaultText: "$ZORILLA_PILOT, else found or built"},
+		Flags: append(jobFlags(),
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "write events to standard output, one JSON object per line"},
 			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the workers' lines even if nobody watches"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, DisableDefaultText: true, Usage: "tell about problems only"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "tell about every worker and pilot, and keep the log of a site that loses one"},
-		},
+		),
 		Action: func(c *cli.Context) error { return run(c, stdout, stderr) },
 	}
 }
 
+// jobFlags say what is to be run, and where.
+func jobFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "sites", Usage: "sites `FILE`"},
+		&cli.StringSliceFlag{Name: "site", Usage: "use the site `NAME` of the file only; may be repeated"},
+		&cli.IntFlag{Name: "workers", Aliases: []string{"n"}, Value: 1, Usage: "start `N` workers"},
+		&cli.IntFlag{Name: "min", Usage: "start as soon as `N` workers have a place", DefaultText: "all"},
+		&cli.StringSliceFlag{Name: "input", Usage: "bring `SRC[:DST]`, a file or directory, to each worker; may be repeated"},
+		&cli.StringSliceFlag{Name: "output", Usage: "bring files that match `GLOB` home; may be repeated"},
+		&cli.StringFlag{Name: "out", Usage: "output `DIR`, new or empty", DefaultText: "./zorilla-RUN"},
+		&cli.StringSliceFlag{Name: "env", Usage: "set `K=V` for the workers, or K to its value here; may be repeated"},
+		&cli.StringFlag{Name: "stdin", Usage: "give `FILE` to each worker as standard input"},
+		&cli.IntFlag{Name: "cores", Usage: "`CORES` for each worker", DefaultText: "those of a slot"},
+		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of memory for each worker, such as 4GB", DefaultText: "that of a slot"},
+		&cli.IntFlag{Name: "gpus", Usage: "`N` GPUs for each worker", DefaultText: "none"},
+		&cli.StringFlag{Name: "disk", Usage: "`SIZE` of scratch space for each worker"},
+		&cli.StringFlag{Name: "walltime", Usage: "end the job after `TIME`, such as 1h30m"},
+		&cli.StringFlag{Name: "gang-wait", Usage: "hold pilots at most `TIME` for a job that still lacks others", DefaultText: "10m"},
+		&cli.StringFlag{Name: "on-failure", Value: string(launcher.Replace), Usage: "replace, ignore, or cancel: `WHAT` to do when a worker is lost with its machine"},
+		&cli.IntFlag{Name: "retries", Usage: "start a program that failed by itself up to `N` times again"},
+		&cli.StringFlag{Name: "runtime", Value: "auto", Usage: "auto, native or jvm: `HOW` to run APP"},
+		&cli.StringSliceFlag{Name: "jvm-opt", Usage: "`OPTION` for the java command; may be repeated"},
+		&cli.StringFlag{Name: "lease", Usage: "what we started elsewhere ends `TIME` after it lost us", DefaultText: "10m"},
+		&cli.StringFlag{Name: "pilot", Usage: "use `FILE` as the pilot binary", DefaultText: "$ZORILLA_PILOT, else found or built"},
+	}
+}
+
 func run(c *cli.Context, stdout, stderr *os.File) error {
-	job, opts, err := plan(c)
+	job, opts, err := wanted(c)
 	if err != nil {
 		if c.Bool("json") {
 			// Scripts get the reason where they look for it.
