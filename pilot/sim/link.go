@@ -292,15 +292,15 @@ func (w *world) recheck() {
 
 // send carries a message of a node.
 func (w *world) send(n *node, s core.Send) {
-	o := w.byID[s.To]
-	if o == nil {
-		return
-	}
 	l := n.links[s.To]
 	if l == nil {
-		w.call(n, o)
+		if o := w.byID[s.To]; o != nil {
+			w.call(n, o)
+		}
 		return
 	}
+	dir := l.side(n)
+	o := l.end[1-dir]
 	msg, size := s.Msg, w.traffic.estimate(s.Msg)
 	w.net.sent++
 	if w.net.sent%w.codec == 0 {
@@ -312,7 +312,6 @@ func (w *world) send(n *node, s core.Send) {
 	if w.onSend != nil {
 		w.onSend(n, o, msg)
 	}
-	dir := l.side(n)
 	if w.noise > 0 && w.k.Chance(w.noise) || l.blocked() {
 		w.net.lost++
 		return
