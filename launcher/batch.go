@@ -305,8 +305,15 @@ func (b *batchRun) up(p wire.Peer) {
 
 // down takes the loss of a pilot.
 func (b *batchRun) down(p wire.Peer, reason string) {
+	why := queue.Lost
+	switch {
+	case reason == "walltime":
+		why = queue.Expired
+	case strings.HasPrefix(reason, "its scheduler has started its job "):
+		why = queue.Restarted
+	}
 	b.mu.Lock()
-	b.queue.Down(time.Now(), p.ID, strings.Contains(reason, "walltime"))
+	b.queue.Down(time.Now(), p.ID, why)
 	b.mu.Unlock()
 	b.nudge()
 }

@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,6 +90,7 @@ func (b *batchRun) awaitLeaving(ctx context.Context) {
 // by themselves, if they are given, are cancelled only if they are seen again.
 func emptyQueue(ctx context.Context, site *gat.Site, polls *pollStore, made []Made, going func(gat.JobID) bool) error {
 	var ids []gat.JobID
+	var names []string
 	for _, m := range made {
 		if m.Kind != KindJob {
 			continue
@@ -96,13 +98,16 @@ func emptyQueue(ctx context.Context, site *gat.Site, polls *pollStore, made []Ma
 		for _, id := range m.What.Jobs {
 			ids = append(ids, gat.JobID(id))
 		}
+		if m.What.Name != "" && !slices.Contains(names, m.What.Name) {
+			names = append(names, m.What.Name)
+		}
 	}
-	if len(ids) == 0 {
+	if len(ids) == 0 && len(names) == 0 {
 		return nil
 	}
 	for wait := emptyLook; ; wait = min(2*wait, emptyLookTo) {
 		polls.refresh()
-		live, err := inQueue(ctx, site, ids)
+		live, err := inQueue(ctx, site, ids, names)
 		if err == nil && len(live) == 0 {
 			return nil
 		}
@@ -124,21 +129,40 @@ func emptyQueue(ctx context.Context, site *gat.Site, polls *pollStore, made []Ma
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("site %s: %s still in the queue", site.Name(), jobsText(live))
+		return fmt.Errorf("site %s: %s still in the queue", site.Name(), jobNames(live))
 	}
 }
 
-// inQueue returns those of the jobs that the queue has.
-func inQueue(ctx context.Context, site *gat.Site, ids []gat.JobID) ([]gat.JobStatus, error) {
-	list, err := site.Status(ctx, ids...)
-	if err != nil {
-		return nil, err
+// inQueue returns those of the jobs that the queue has, and those that have one of the
+// names: of these the answer to a submission may have been lost.
+func inQueue(ctx context.Context, site *gat.Site, ids []gat.JobID, names []string) ([]gat.JobStatus, error) {
+	var live []gat.JobStatus
+	if len(ids) > 0 {
+		list, err := site.Status(ctx, ids...)
+		if err != nil {
+			return nil, err
+		}
+		live = slices.DeleteFunc(list, func(st gat.JobStatus) bool { return st.State == gat.Unknown || st.State.Final() })
 	}
-	return slices.DeleteFunc(list, func(st gat.JobStatus) bool { return st.State == gat.Unknown || st.State.Final() }), nil
+	for _, name := range names {
+		found, err := site.Find(ctx, name)
+		if errors.Is(err, gat.ErrCannot) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, st := range found {
+			if !slices.ContainsFunc(live, func(l gat.JobStatus) bool { return l.ID == st.ID }) {
+				live = append(live, st)
+			}
+		}
+	}
+	return live, nil
 }
 
-// jobsText names a few jobs, for people.
-func jobsText(list []gat.JobStatus) string {
+// jobNames names a few jobs, for people.
+func jobNames(list []gat.JobStatus) string {
 	var names []string
 	for _, st := range list[:min(len(list), 3)] {
 		names = append(names, fmt.Sprintf("%s (%s)", st.ID, st.State))

@@ -153,6 +153,9 @@ func (b *batchRun) trySubmit(ctx, sctx context.Context, n int) (ids []gat.JobID,
 	r := b.r
 	spec := r.site.PilotJob(r.s.id, n)
 	each = n / spec.Count
+	if w := r.s.job.Walltime; w > 0 && spec.Resources.Walltime == 0 {
+		spec.Resources.Walltime = w + walltimeMargin
+	}
 	token := newToken(wire.RolePilot, 3*n)
 	if err := b.admit(ctx, token); err != nil {
 		return nil, each, err

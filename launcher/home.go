@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -35,6 +36,9 @@ func (s *session) Event(e core.Event) {
 	case core.PilotShunned:
 		s.supply.shun(e.Peer, e.Reason)
 		s.events.emit(Warned{Site: e.Peer.Site, Text: fmt.Sprintf("%s gets no more workers: %s", e.Peer.Name, e.Reason)})
+	case core.GangDispersed:
+		s.events.emit(Warned{Text: fmt.Sprintf("%d of %d workers had slots for %v and the others had none (--gang-wait): the slots are free for others for %v",
+			e.Held, e.Held+e.Missing, e.Waited.Round(time.Second), e.Pause.Round(time.Second))})
 	case core.WorkerChanged:
 		s.worker(e)
 	case core.JobEnded:

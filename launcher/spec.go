@@ -3,6 +3,7 @@ package launcher
 import (
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/job"
@@ -65,8 +66,13 @@ func (s *session) needs() wire.Requirements {
 		GPUs:      uint32(s.job.GPUs),
 		Platforms: platformsOf(s.app),
 		Runtime:   s.app.Kind.String(),
+		Walltime:  max(0, s.job.Walltime-walltimeMargin),
 	}
 }
+
+// walltimeMargin is how much sooner than the job's limit a pilot may leave that still
+// counts as one that stays for all of it.
+const walltimeMargin = time.Minute
 
 // platformsOf lists the platforms that an application runs on; none means all.
 func platformsOf(a runtimes.App) []string {

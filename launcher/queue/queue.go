@@ -207,9 +207,19 @@ func (q *Queue) nameless() *job {
 	return best
 }
 
-// Down tells that a pilot is gone. One that left because its wall time came is
-// replaced without being counted as lost, unless that came at once.
-func (q *Queue) Down(now time.Time, node wire.NodeID, walltime bool) {
+// Loss is why a pilot is gone.
+type Loss int
+
+// The reasons.
+const (
+	Lost      Loss = iota // it died, or left for a reason of its own
+	Expired               // its wall time came
+	Restarted             // the scheduler runs its job again, and has started another
+)
+
+// Down tells that a pilot is gone. One whose wall time came is replaced without being
+// counted as lost, unless that was at once; for one whose job runs again another calls.
+func (q *Queue) Down(now time.Time, node wire.NodeID, why Loss) {
 	q.account(now)
 	for _, j := range q.order {
 		p, ok := j.up[node]
@@ -217,10 +227,15 @@ func (q *Queue) Down(now time.Time, node wire.NodeID, walltime bool) {
 			continue
 		}
 		delete(j.up, node)
-		if j.cancelled || q.drained || walltime && now.Sub(p.since) >= fullLife {
-			return
+		switch {
+		case j.cancelled || q.drained:
+		case why == Expired && now.Sub(p.since) >= fullLife:
+		case why == Restarted:
+			j.joined--
+			j.since, j.late = now, false
+		default:
+			q.lost++
 		}
-		q.lost++
 		return
 	}
 }

@@ -214,7 +214,7 @@ func TestSurplus(t *testing.T) {
 	x.Full(x.now, true)
 	x.pass(time.Second).want(queue.Do{Cancel: ids[1:]})
 	x.want(queue.Do{})
-	x.Down(x.now, node(1), false)
+	x.Down(x.now, node(1), queue.Lost)
 	x.Full(x.now, false)
 	x.submit(3)
 }
@@ -228,13 +228,16 @@ func TestRequeue(t *testing.T) {
 			t.Errorf("job %s runs again", id)
 		}
 	}
-	x.Down(x.now, node(1), false)
+	x.Down(x.now, node(1), queue.Lost)
 	more := x.submit(1)
 	if !x.Up(x.now, ids[1], node(7), 1) {
 		t.Errorf("job %s does not run again", ids[1])
 	}
 	x.want(queue.Do{Cancel: more})
-	x.Down(x.now, node(7), false)
+	x.Down(x.now, node(7), queue.Restarted) // and again, before we heard of its end
+	x.want(queue.Do{})
+	x.Up(x.now, ids[1], node(8), 1)
+	x.Down(x.now, node(8), queue.Lost)
 	x.pass(time.Hour).want(queue.Do{}) // replaced once already
 }
 
@@ -245,11 +248,11 @@ func TestWalltime(t *testing.T) {
 	for n := range byte(5) {
 		ids := x.submit(1)
 		x.Up(x.now, ids[0], node(n), 1)
-		x.pass(time.Hour).Down(x.now, node(n), true)
+		x.pass(time.Hour).Down(x.now, node(n), queue.Expired)
 	}
 	ids := x.submit(1)
 	x.Up(x.now, ids[0], node(9), 1)
-	x.pass(time.Second).Down(x.now, node(9), true)
+	x.pass(time.Second).Down(x.now, node(9), queue.Expired)
 	x.pass(time.Hour).want(queue.Do{})
 }
 
@@ -297,8 +300,8 @@ func TestCoreTime(t *testing.T) {
 		t.Errorf("looks again after %v, want 15m", at.Sub(x.now))
 	}
 	x.pass(15 * time.Minute).want(queue.Do{Cancel: ids[2:], Drain: true})
-	x.Down(x.now, node(1), false)
-	x.Down(x.now, node(2), false)
+	x.Down(x.now, node(1), queue.Lost)
+	x.Down(x.now, node(2), queue.Lost)
 	x.pass(time.Hour).want(queue.Do{})
 	if !errors.Is(x.Err(), queue.ErrCoreTime) || x.Spent(x.now) != 8*time.Hour {
 		t.Errorf("given up with %v after %v", x.Err(), x.Spent(x.now))
