@@ -7,6 +7,7 @@ import (
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/local"
 	"github.com/zorilla-grid/zorilla/backends/pbs"
+	"github.com/zorilla-grid/zorilla/backends/prun"
 	"github.com/zorilla-grid/zorilla/backends/sge"
 	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
@@ -24,5 +25,20 @@ func Registry() []gat.Backend {
 		batch.New(sge.Dialect(), ssh.Backend{}),
 		batch.New(pbs.Dialect(), local.Backend{}),
 		batch.New(pbs.Dialect(), ssh.Backend{}),
+		batch.New(prun.Dialect(), local.Backend{}),
+		batch.New(prun.Dialect(), ssh.Backend{}),
 	}
+}
+
+// CustomConfig describes a queueing system in texts.
+type CustomConfig = batch.CustomConfig
+
+// Custom returns the backends for a queueing system that is described in texts, over
+// the same shells as the others. See [batch.Custom] for its errors.
+func Custom(cfg CustomConfig) ([]gat.Backend, error) {
+	d, err := batch.Custom(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return []gat.Backend{batch.New(d, local.Backend{}), batch.New(d, ssh.Backend{})}, nil
 }

@@ -109,7 +109,7 @@ func (d *Dialect) valid(spec gat.JobSpec) error {
 	if err := spec.Validate(); err != nil {
 		return invalid("submit", err)
 	}
-	if spec.Resources.Shape == gat.Multi && d.Spread == nil {
+	if spec.Resources.Shape == gat.Multi && d.Spread == nil && !d.Everywhere {
 		return &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("%s jobs of several nodes cannot be asked for", d.Title), Hint: `write shape = "array" in the sites file`}
 	}
 	if _, err := Native(spec.Resources.Native); err != nil {

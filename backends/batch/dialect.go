@@ -48,8 +48,12 @@ type Dialect struct {
 	// Spread is sh for a job of several nodes: it runs the output of the function
 	// gat_node, a script, once on each of them, as "gat_node | ... &", calls
 	// "gat_wait $!", which hands signals on, and leaves the exit status in gat_s.
-	// Nil means that there are no such jobs.
+	// Nil means that there are no such jobs, or Everywhere.
 	Spread func(j *Job) string
+
+	// Everywhere says that the system itself runs a script on each node of a job, so
+	// that Spread is not needed. Env sets GAT_NODE then.
+	Everywhere bool
 
 	// Status is sh that lists the user's jobs, in one command where the ids are of
 	// one cluster; States reads it.

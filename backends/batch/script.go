@@ -75,7 +75,7 @@ func (d *Dialect) script(j *Job, pack packer) string {
 	// The whole is one command, read before anything of it runs: some systems give
 	// the script to the shell as its standard input.
 	b.WriteString("{\n" + startText + d.Env(j) + wanted(j.Spec.Resources))
-	if j.Spec.Resources.Shape == gat.Multi {
+	if j.Spec.Resources.Shape == gat.Multi && !d.Everywhere {
 		b.WriteString("gat_node() { cat <<'GAT_NODE'\n{\n" + startText + d.Env(j) + wanted(j.Spec.Resources))
 		node(&b, j.Spec, pack)
 		b.WriteString("}\nGAT_NODE\n}\n")

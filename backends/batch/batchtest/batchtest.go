@@ -30,6 +30,8 @@ var (
 	sge string
 	//go:embed pbs.sh
 	pbs string
+	//go:embed prun.sh
+	prun string
 )
 
 // Fake is a queueing system in a directory.
@@ -56,12 +58,18 @@ func PBS(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
 	return fake(t, d, shell, pbs, "qsub", "qselect", "qstat", "qdel", "pbsnodes")
 }
 
+// PRun returns a fake prun. Its home directory is a new one.
+func PRun(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
+	return fake(t, d, shell, prun, "prun")
+}
+
 func fake(t testing.TB, d *batch.Dialect, shell gat.Backend, text string, commands ...string) *Fake {
 	t.Helper()
 	dir := t.TempDir()
 	f := &Fake{Dir: filepath.Join(dir, "queue"), Every: 20 * time.Millisecond, dialect: d.Name}
 	bin := filepath.Join(dir, "bin")
-	for _, d := range []string{bin, filepath.Join(f.Dir, "jobs")} {
+	home := filepath.Join(dir, "home")
+	for _, d := range []string{bin, home, filepath.Join(f.Dir, "jobs")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +79,7 @@ func fake(t testing.TB, d *batch.Dialect, shell gat.Backend, text string, comman
 			t.Fatal(err)
 		}
 	}
-	f.Backend = batch.New(d, pathed{shell, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "GAT_QUEUE=" + f.Dir}})
+	f.Backend = batch.New(d, pathed{shell, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "GAT_QUEUE=" + f.Dir, "HOME=" + home}})
 	return f
 }
 
