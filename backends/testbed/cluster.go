@@ -25,8 +25,16 @@ const (
 	// two GPUs as well, which are files. Partitions: "batch" is the default;
 	// "short" has the first two nodes, two minutes and one node a job at most;
 	// "members" is for the account "physics", which nobody has; "down" starts no
-	// jobs. What asks for more than a partition's limits waits for ever. The first two nodes have the feature "old", the others "new".
+	// jobs. What asks for more than a partition's limits waits for ever. The first
+	// two nodes have the feature "old", the others "new".
 	Slurm System = "slurm"
+	// SGE is Son of Grid Engine 8.1.9. Nodes have two slots in the queue "all.q"
+	// and, when these are taken, two in "short.q", which warns jobs with SIGUSR1
+	// after 50 s and ends them after a minute. Parallel environments: "mpi" takes
+	// slots of nodes in turn, "onepernode" one of each, "smp" all of one; qrsh
+	// -inherit starts what runs on other nodes. What asks for more than there is
+	// waits for ever.
+	SGE System = "sge"
 )
 
 // Spec is what a cluster is to be.
@@ -87,22 +95,23 @@ type system interface {
 	packages() []string
 	// disks are directories of the head's that a reboot leaves as they were.
 	disks() []string
+	// shares are such directories that all hosts have.
+	shares() []string
 	// prepare makes what hosts have in common; it comes before all else.
 	prepare() error
 	// files are a host's own settings.
 	files(h *Host) []hostFile
 	// start starts a host's daemons, which may find no controller yet.
 	start(ctx context.Context, h *Host) error
-	// settle returns when all hosts' daemons work together. It is called once.
-	settle(ctx context.Context) error
 	// ready tells whether every node takes jobs.
 	ready(ctx context.Context) (bool, error)
 	// controller ends or starts the controller on the head.
 	controller(ctx context.Context, run bool) error
 	// jobs describes the jobs in the queue, one line each, its number first.
 	jobs(ctx context.Context) ([]string, error)
-	// fill submits, as bob, what takes all there is for so long.
-	fill(ctx context.Context, d time.Duration) error
+	// fill submits, as bob, what runs a command for sh on all there is, and
+	// returns how many times that is on each node.
+	fill(ctx context.Context, command string) (int, error)
 	// remove cancels all jobs of a user.
 	remove(ctx context.Context, user string) error
 	// logs are paths of the daemons' logs on a host.
@@ -162,9 +171,9 @@ func (s Spec) check() error {
 		return fmt.Errorf("%d nodes, want 1 to 9", s.Nodes)
 	case s.Shared != "" && (!path.IsAbs(s.Shared) || path.Clean(s.Shared) != s.Shared):
 		return fmt.Errorf("shared directory %q is no clean absolute path", s.Shared)
-	case s.System != Slurm:
+	case s.System != Slurm && s.System != SGE:
 		return fmt.Errorf("unknown queueing system %q", s.System)
-	case s.Walled && s.System != Slurm:
+	case s.Walled && s.System != Slurm && s.System != SGE:
 		return fmt.Errorf("no wall for %s: its nodes answer from any port", s.System)
 	}
 	return nil
@@ -175,6 +184,8 @@ func (c *Cluster) layOut(s subnet, number int) {
 	switch c.Spec.System {
 	case Slurm:
 		c.system = &slurm{Cluster: c}
+	case SGE:
+		c.system = &sge{Cluster: c}
 	}
 	in := segment(number + 1)
 	add := func(name string, ports ...port) *Host {
@@ -189,13 +200,16 @@ func (c *Cluster) layOut(s subnet, number int) {
 			h.disks = slices.DeleteFunc(h.disks, func(d disk) bool { return d.at == c.Spec.Shared })
 			h.disks = append(h.disks, disk{filepath.Join(c.dir, "disks", c.Spec.Name, "shared"), c.Spec.Shared, true})
 		}
+		for _, at := range c.system.shares() {
+			h.disks = append(h.disks, disk{dir: filepath.Join(c.dir, "disks", c.Spec.Name, path.Base(at)), at: at})
+		}
 		return h
 	}
 	name := c.Spec.Name
 	c.Head = add(name, s.on(outer, "eth0", name+"o", byte(10+number)), s.on(in, "eth1", name+"i", 1))
 	c.Head.InnerAddr = c.Head.ports[1].addr.Addr().String()
 	for _, at := range c.system.disks() {
-		c.Head.disks = append(c.Head.disks, disk{dir: filepath.Join(c.dir, "disks", name, strings.ReplaceAll(at, "/", "_")), at: at})
+		c.Head.disks = append(c.Head.disks, disk{dir: filepath.Join(c.dir, "disks", name, path.Base(at)), at: at})
 	}
 	for i := range c.Spec.Nodes {
 		node := fmt.Sprintf("%s%d", name, i+1)
@@ -313,9 +327,6 @@ func (c *Cluster) prepare() error {
 // startDaemons starts the daemons of all hosts for the first time.
 func (c *Cluster) startDaemons(ctx context.Context) error {
 	if err := c.Head.daemons(ctx); err != nil {
-		return err
-	}
-	if err := c.system.settle(ctx); err != nil {
 		return err
 	}
 	var wait errgroup.Group

@@ -107,7 +107,9 @@ func (h *Host) endDaemon(ctx context.Context, pidFile string) error {
 // until the test ends or free is called. It returns when all of it is occupied.
 func (c *Cluster) Fill(t testing.TB, d time.Duration) (free func()) {
 	t.Helper()
-	if err := c.system.fill(t.Context(), d); err != nil {
+	until := fmt.Sprintf("until=%d", time.Now().Add(d).Unix())
+	each, err := c.system.fill(t.Context(), until+"; while [ $(date +%s) -lt $until ]; do sleep 1; done")
+	if err != nil {
 		t.Fatalf("fill %s: %v", c.Spec.Name, err)
 	}
 	free = func() {
@@ -120,16 +122,14 @@ func (c *Cluster) Fill(t testing.TB, d time.Duration) (free func()) {
 	t.Cleanup(free)
 	ctx, cancel := context.WithTimeout(t.Context(), startTime)
 	defer cancel()
-	err := poll(ctx, readyPoll, func() (bool, error) {
-		n := 0
+	err = poll(ctx, readyPoll, func() (bool, error) {
 		for _, h := range c.Nodes {
-			procs, err := h.Processes(ctx, fmt.Sprintf("sleep %g", d.Seconds()))
-			if err != nil {
+			procs, err := h.Processes(ctx, until)
+			if err != nil || len(procs) < each {
 				return false, err
 			}
-			n += min(1, len(procs))
 		}
-		return n == len(c.Nodes), nil
+		return true, nil
 	})
 	if err != nil {
 		t.Fatalf("fill %s: %v", c.Spec.Name, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // Ports of Slurm. Those for srun are fixed so that a wall can have doors.
@@ -34,6 +33,8 @@ type slurm struct {
 func (s *slurm) packages() []string { return []string{"slurm-wlm", "slurm-client", "munge"} }
 
 func (s *slurm) disks() []string { return []string{slurmState} }
+
+func (s *slurm) shares() []string { return nil }
 
 func (s *slurm) prepare() error {
 	s.key = make([]byte, 128)
@@ -117,8 +118,6 @@ func (s *slurm) start(ctx context.Context, h *Host) error {
 	return nil
 }
 
-func (s *slurm) settle(context.Context) error { return nil }
-
 func (s *slurm) ready(ctx context.Context) (bool, error) {
 	out, err := s.Head.Exec(ctx, "sinfo", "-h", "-p", "batch", "-t", "idle,mixed,allocated,completing", "-o", "%D %T")
 	if err != nil {
@@ -152,10 +151,10 @@ func (s *slurm) jobs(ctx context.Context) ([]string, error) {
 	return nonEmptyLines(out), nil
 }
 
-func (s *slurm) fill(ctx context.Context, d time.Duration) error {
+func (s *slurm) fill(ctx context.Context, command string) (int, error) {
 	_, err := s.Head.ExecAs(ctx, "bob", "sbatch", "-p", "batch", "-N", strconv.Itoa(len(s.Nodes)), "--exclusive",
-		"-D", "/", "-o", "/dev/null", "-J", "fill", "--wrap", fmt.Sprintf("srun -l sleep %g", d.Seconds()))
-	return err
+		"-D", "/", "-o", "/dev/null", "-J", "fill", "--wrap", "srun sh -c '"+command+"'")
+	return 1, err
 }
 
 func (s *slurm) remove(ctx context.Context, user string) error {
