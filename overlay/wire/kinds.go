@@ -77,6 +77,10 @@ func newMessage(k Kind) Message {
 		return new(Listening)
 	case KindDial:
 		return new(Dial)
+	case KindGrowOrder:
+		return new(GrowOrder)
+	case KindGrown:
+		return new(Grown)
 	case KindJoin:
 		return new(Join)
 	case KindAdmitted:

@@ -24,6 +24,7 @@ const (
 	StreamListen StreamKind = 9  // asks a hub to listen for its site; launchers only
 	StreamStripe StreamKind = 10 // a further connection for the bytes of a stream that is open
 	StreamReach  StreamKind = 11 // how two nodes could be connected without a hub
+	StreamGrow   StreamKind = 12 // gives a hub a grow order; launchers only
 )
 
 // MaxHops is the largest number of hubs a stream may cross.
@@ -56,7 +57,7 @@ func (*Open) Kind() Kind { return KindOpen }
 
 // Validate implements [Message].
 func (m *Open) Validate() error {
-	if m.Stream < StreamLink || m.Stream > StreamReach {
+	if m.Stream < StreamLink || m.Stream > StreamGrow {
 		return invalidf("stream kind %d", m.Stream)
 	}
 	if m.Hops > MaxHops {
