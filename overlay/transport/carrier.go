@@ -293,7 +293,7 @@ func (c *carrier) prove(ctx context.Context, p pipe, o *wire.Open, id *Identity,
 
 // newStream makes a stream of a channel.
 func (c *carrier) newStream(ch channel, o *wire.Open, id *Identity, opener bool) (*Stream, error) {
-	s := &Stream{raw: ch.pipe, peer: ch.peer, self: id.ID, kind: o.Stream, spawn: c.e.spawn, gone: make(chan struct{})}
+	s := &Stream{raw: ch.pipe, peer: ch.peer, self: id.ID, kind: o.Stream, spawn: c.e.spawn, log: c.e.once, gone: make(chan struct{})}
 	switch {
 	case isBulk(o.Stream):
 		f, err := c.e.newFlow(ch, o, id, opener)

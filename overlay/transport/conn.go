@@ -56,19 +56,22 @@ func (c *limitedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// onceLog logs a warning once per text and remote host, so that whoever
-// knocks all night fills no disk.
+// onceLog logs a warning once per text and remote host, and so many texts of
+// one kind per host, so that whoever knocks all night fills no disk.
 type onceLog struct {
 	log  *slog.Logger
 	mu   sync.Mutex
-	seen map[string]struct{}
+	seen map[string]int // texts; and kinds, with how many texts of each
 }
 
-// maxSeen bounds what onceLog remembers; then it starts afresh.
-const maxSeen = 512
+// What onceLog remembers is bounded; then it starts afresh.
+const (
+	maxSeen  = 512
+	maxTexts = 8 // of one kind and host
+)
 
 func newOnceLog(log *slog.Logger) *onceLog {
-	return &onceLog{log: log, seen: make(map[string]struct{})}
+	return &onceLog{log: log, seen: make(map[string]int)}
 }
 
 func (o *onceLog) warn(what string, c net.Conn, err error) {
@@ -82,17 +85,23 @@ func (o *onceLog) warn(what string, c net.Conn, err error) {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		err = op.Err // without addresses, whose ports never repeat
 	}
-	key := what + "\x00" + from + "\x00" + err.Error()
-	o.mu.Lock()
-	_, old := o.seen[key]
-	if !old {
-		if len(o.seen) >= maxSeen {
-			clear(o.seen)
-		}
-		o.seen[key] = struct{}{}
-	}
-	o.mu.Unlock()
-	if !old {
+	if o.first(what+"\x00"+from, err.Error()) {
 		o.log.Warn(what, "from", from, "err", err)
 	}
+}
+
+// first reports whether a text of a kind is to be logged.
+func (o *onceLog) first(kind, text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := kind + "\x00" + text
+	if o.seen[key] > 0 || o.seen[kind] >= maxTexts {
+		return false
+	}
+	if len(o.seen) >= maxSeen {
+		clear(o.seen)
+	}
+	o.seen[key]++
+	o.seen[kind]++
+	return true
 }

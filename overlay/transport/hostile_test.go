@@ -170,28 +170,54 @@ func TestForgedCertificates(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			leaf := test.by.issue(t, test.leaf)
 			chain := [][]byte{leaf.cert.Raw, test.by.cert.Raw}
-			c := tls.Client(dial(), &tls.Config{
-				InsecureSkipVerify: true, NextProtos: []string{"zorilla/1"},
-				Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: leaf.key}},
-			})
-			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(patience))
-			err := c.Handshake()
-			if err == nil {
-				var s *yamux.Session
-				config := yamux.DefaultConfig()
-				config.LogOutput = io.Discard
-				if s, err = yamux.Client(c, config); err != nil {
-					t.Fatal(err)
+			for range 2 {
+				if err := shown(t, dial(), chain, leaf.key); (err == nil) != test.ok {
+					t.Errorf("got %v, want to be let in: %v", err, test.ok)
 				}
-				defer s.Close()
-				_, err = s.Ping()
-			}
-			if (err == nil) != test.ok {
-				t.Errorf("got %v, want to be let in: %v", err, test.ok)
 			}
 		})
 	}
+	good := start(t, transport.Config{Identity: identity(t, a, wire.RolePilot, "das5")})
+	connect(t, good, dial(), transport.TCP, transport.Options{})
+	hub.log.wait(t, "certificate has expired")
+	said := make(map[string]int)
+	for line := range strings.Lines(hub.log.String()) {
+		if _, why, ok := strings.Cut(line, "level=WARN"); ok {
+			said[why]++
+		}
+	}
+	for why, n := range said {
+		if n > 1 {
+			t.Errorf("said %d times: %s", n, why)
+		}
+	}
+	// A text that tells the time would be another one each second.
+	if n := strings.Count(hub.log.String(), "certificate has expired"); n != 1 || strings.Contains(hub.log.String(), "current time") {
+		t.Errorf("says %d times that a certificate has expired, want once:\n%s", n, hub.log)
+	}
+}
+
+// shown returns what becomes of a connection whose client shows certificates.
+func shown(t *testing.T, conn net.Conn, chain [][]byte, key ed25519.PrivateKey) error {
+	t.Helper()
+	c := tls.Client(conn, &tls.Config{
+		InsecureSkipVerify: true, NextProtos: []string{"zorilla/1"},
+		Certificates: []tls.Certificate{{Certificate: chain, PrivateKey: key}},
+	})
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if err := c.Handshake(); err != nil {
+		return err
+	}
+	config := yamux.DefaultConfig()
+	config.LogOutput = io.Discard
+	s, err := yamux.Client(c, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.Ping()
+	return err
 }
 
 // issuer is a certificate and its key.

@@ -148,6 +148,11 @@ func verify(chain []*x509.Certificate, ca *x509.Certificate, session wire.Sessio
 		Roots: roots, Intermediates: between, CurrentTime: at,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
+	if bad, ok := errors.AsType[x509.CertificateInvalidError](err); ok && bad.Reason == x509.Expired {
+		// Without the time of day: it is the same whenever it is said.
+		bad.Detail = fmt.Sprintf("good from %s to %s", bad.Cert.NotBefore.UTC().Format(time.RFC3339), bad.Cert.NotAfter.UTC().Format(time.RFC3339))
+		err = bad
+	}
 	if err != nil {
 		return Peer{}, fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}

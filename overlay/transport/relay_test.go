@@ -79,54 +79,6 @@ func TestHubSeesNothing(t *testing.T) {
 	}
 }
 
-// TestAlteredStream flips bits of what a hub passes on: a stream breaks, it
-// does not lie.
-func TestAlteredStream(t *testing.T) {
-	t.Parallel()
-	var tap *flipConn
-	w := newNetwork(t, transport.Config{}, transport.Config{}, func(c net.Conn) net.Conn {
-		tap = &flipConn{Conn: c}
-		return tap
-	})
-	p := w.pilot(t, transport.Config{Handlers: handle(wire.StreamFetch, echo)})
-	s := open(t, w.launcher, p.ID(), wire.StreamFetch)
-	defer s.Close()
-	tap.flip()
-	if _, err := s.Write(make([]byte, 8<<10)); err != nil {
-		t.Fatal(err)
-	}
-	n, err := io.ReadFull(s, make([]byte, 8<<10))
-	if n > 0 {
-		t.Errorf("%d bytes came back", n)
-	}
-	wantError(t, err, transport.ErrReset, "")
-}
-
-// flipConn changes one byte in the middle of the next large write.
-type flipConn struct {
-	net.Conn
-	mu  sync.Mutex
-	now bool
-}
-
-func (c *flipConn) flip() {
-	c.mu.Lock()
-	c.now = true
-	c.mu.Unlock()
-}
-
-func (c *flipConn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.now && len(p) > 1000 {
-		c.now = false
-		q := bytes.Clone(p)
-		q[len(q)/2] ^= 1
-		return c.Conn.Write(q)
-	}
-	return c.Conn.Write(p)
-}
-
 // TestJoinThroughHub lets a hub that is no signer pass joins on to the
 // launcher, however the pilot reaches the hub.
 func TestJoinThroughHub(t *testing.T) {

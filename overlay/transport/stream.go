@@ -76,6 +76,7 @@ type Stream struct {
 
 	// spawn runs the stream's last goroutine unless the endpoint is closed.
 	spawn func(func()) bool
+	log   *onceLog
 
 	writers atomic.Int32
 	closed  atomic.Bool
@@ -129,6 +130,11 @@ func (s *Stream) wrap(op string, err error) error {
 		return fmt.Errorf("%s: stream to %s: %w", op, s.peer.ID.Short(), os.ErrDeadlineExceeded)
 	case errors.Is(err, ErrClosed):
 		return err
+	}
+	if tls, ok := errors.AsType[*net.OpError](err); ok && tls.Op == "local error" {
+		// What came is not what the other end has sent: somebody between them
+		// drops bytes, changes them or their order.
+		s.log.warn("stream altered on its way", s, err)
 	}
 	return fmt.Errorf("%s: stream to %s: %w: %w", op, s.peer.ID.Short(), ErrReset, err)
 }
