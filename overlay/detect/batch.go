@@ -38,9 +38,9 @@ func (d *Detector) decide(dead, by []wire.NodeID, reason string) {
 // told takes decisions of others.
 func (d *Detector) told(n *wire.Notice) {
 	var dead []wire.NodeID
-	origin := d.members[n.Origin]
+	origin := d.member(n.Origin)
 	for _, id := range n.Dead {
-		m := d.members[id]
+		m := d.member(id)
 		switch {
 		case id == d.cfg.ID:
 			d.fx.Condemned = true

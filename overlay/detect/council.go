@@ -137,7 +137,7 @@ func (c *council) recanted(by, subject wire.NodeID) {
 func (d *Detector) count(subjects []wire.NodeID) {
 	var join, dead, by []wire.NodeID
 	for _, id := range subjects {
-		m := d.members[id]
+		m := d.member(id)
 		list := d.hubs.accusers[id]
 		switch {
 		case m == nil || m.Role != wire.RoleHub:
@@ -177,5 +177,5 @@ func (d *Detector) count(subjects []wire.NodeID) {
 
 // hears reports whether this node itself has heard a hub lately.
 func (d *Detector) hears(m *member) bool {
-	return d.watches(m) && d.time-m.heard < d.begin+2*routedEvery
+	return d.watches(m) && d.time-m.heard < d.begin()+2*routedEvery
 }

@@ -128,7 +128,6 @@ type Stats struct {
 type Detector struct {
 	cfg   Config
 	limit time.Duration // of silence
-	begin time.Duration // of suspicion, after silence
 	fx    Effects
 	stats Stats
 
@@ -139,23 +138,23 @@ type Detector struct {
 	due  time.Duration // the caller's, when Tick is wanted
 
 	scanAt   time.Duration
-	urgent   int // beats to send in a row, since nobody has heard of this node for long
-	health   int
 	healedAt time.Duration // when health was last changed
+	health   int32
+	urgent   int32 // beats to send in a row, since nobody has heard of this node for long
 	inc      uint32
 	asks     uint64
 
-	members  map[wire.NodeID]*member
+	members  []*member     // by identity
 	watched  []*member     // by identity
 	orphanAt time.Duration // when the first one's lease ends, or earlier; 0: never
-	links    map[wire.NodeID]wire.Role
+	links    links
 	ended    []ended
 	gone     nodeSet
 
 	probes    []probe
 	inquiries []inquiry
 	hubs      council
-	flood     flood
+	flood     *flood // nil for a pilot
 	batch     batches
 }
 
@@ -163,16 +162,30 @@ type Detector struct {
 type member struct {
 	Member
 	inc      uint32
+	linked   bool          // there is a link to it
+	unheard  bool          // a hub to which there is no route
 	heard    time.Duration // by this node, or when it joined
 	spoken   time.Duration // the last word over a link, not others' words
 	beatAt   time.Duration
 	beatenAt time.Duration // to a pilot: when this hub's own last Beat came; 0: never
 	downAt   time.Duration // when its link ended; 0: it has not
-	gap      time.Duration // the longest silence it came back from, fading
-	gapAt    time.Duration
 	orphan   time.Duration // when it counts as dead for want of a hub; 0: it has one
-	unheard  bool          // a hub to which there is no route
+	gap      *gap          // nil: it was never silent for long
 	suspect  *suspicion
+}
+
+// gap is the longest silence that a member came back from, and when.
+type gap struct {
+	silence time.Duration
+	at      time.Duration
+}
+
+// fading returns what is left of it.
+func (g *gap) fading(now time.Duration) time.Duration {
+	if g == nil {
+		return 0
+	}
+	return max(g.silence-(now-g.at)/gapFades, 0)
 }
 
 // suspicion is what is known of a member that is not heard.
@@ -200,10 +213,12 @@ func New(cfg Config, now time.Duration) *Detector {
 	cfg.Confirmed = cmp.Or(cfg.Confirmed, DefaultConfirmed)
 	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
 	d := &Detector{
-		cfg: cfg, limit: cfg.Pause + 3*cfg.Period, begin: 6 * cfg.Period,
+		cfg: cfg, limit: cfg.Pause + 3*cfg.Period,
 		time: 1, real: 1, last: now, due: now,
-		members: make(map[wire.NodeID]*member), links: make(map[wire.NodeID]wire.Role),
 		asks: cfg.Seed << 16,
+	}
+	if cfg.Role != wire.RolePilot {
+		d.flood = new(flood)
 	}
 	d.scanAt = d.time + time.Duration(cfg.Seed%uint64(cfg.Period))
 	d.hubs.join(cfg.ID, cfg.Role)
@@ -233,8 +248,11 @@ func (d *Detector) enter(now time.Duration) {
 	d.last = now
 }
 
+// begin is the silence after which a node that is well is suspected.
+func (d *Detector) begin() time.Duration { return 6 * d.cfg.Period }
+
 // worsen lowers this node's opinion of itself.
-func (d *Detector) worsen(points int) {
+func (d *Detector) worsen(points int32) {
 	d.health = min(d.health+points, wire.MaxHealth)
 	d.healedAt = d.time
 }
@@ -245,7 +263,7 @@ func (d *Detector) settle() {
 	d.tell()
 	d.flush()
 	next := d.scanAt
-	if d.flood.wakeAt != 0 {
+	if d.flood != nil && d.flood.wakeAt != 0 {
 		next = min(next, d.flood.wakeAt)
 	}
 	if at := d.batch.due(); at != 0 {
@@ -279,13 +297,13 @@ func (d *Detector) Stats() Stats { return d.stats }
 
 // Health returns this node's opinion of itself: 0 is well, [wire.MaxHealth] is
 // the worst.
-func (d *Detector) Health() int { return d.health }
+func (d *Detector) Health() int { return int(d.health) }
 
 // LinkUp tells of a link to a node, whether it is a member or not. Its role
 // must be proven.
 func (d *Detector) LinkUp(now time.Duration, id wire.NodeID, role wire.Role) {
 	d.enter(now)
-	d.links[id] = role
+	d.links.add(id, role)
 	d.ended = slices.DeleteFunc(d.ended, func(e ended) bool { return e.id == id })
 	if d.gone.has(id) {
 		d.send(id, &wire.Beat{Dead: true})
@@ -293,7 +311,8 @@ func (d *Detector) LinkUp(now time.Duration, id wire.NodeID, role wire.Role) {
 	if role != wire.RolePilot && d.cfg.Role != wire.RolePilot {
 		d.meet(id)
 	}
-	if m := d.members[id]; m != nil {
+	if m := d.member(id); m != nil {
+		m.linked = true
 		m.downAt = 0
 		m.beatAt = d.time
 		d.hear(m)
@@ -305,16 +324,17 @@ func (d *Detector) LinkUp(now time.Duration, id wire.NodeID, role wire.Role) {
 // LinkDown tells that a link has ended.
 func (d *Detector) LinkDown(now time.Duration, id wire.NodeID) {
 	d.enter(now)
-	if d.links[id] == 0 {
+	if d.links.role(id) == 0 {
 		return
 	}
-	delete(d.links, id)
+	d.links.remove(id)
 	d.part(id)
 	if len(d.ended) >= maxEnded {
 		d.ended = slices.Delete(d.ended, 0, 1)
 	}
 	d.ended = append(d.ended, ended{id, d.time})
-	if m := d.members[id]; m != nil {
+	if m := d.member(id); m != nil {
+		m.linked = false
 		m.downAt = d.time
 		d.rewatch(m)
 		d.scanAt = d.time
@@ -325,7 +345,7 @@ func (d *Detector) LinkDown(now time.Duration, id wire.NodeID) {
 // Heard tells that a message has come over the link to a node: a sign of life.
 func (d *Detector) Heard(now time.Duration, id wire.NodeID) {
 	d.enter(now)
-	if m := d.members[id]; m != nil && d.links[id] != 0 {
+	if m := d.member(id); m != nil && m.linked {
 		d.hear(m)
 	}
 }

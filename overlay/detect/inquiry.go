@@ -48,7 +48,7 @@ const (
 func (d *Detector) inquireOf(m *member) {
 	var able []*member
 	for _, o := range d.watched {
-		if o != m && o.Role == wire.RolePilot && o.suspect == nil && d.links[o.ID] != 0 {
+		if o != m && o.Role == wire.RolePilot && o.suspect == nil && o.linked {
 			able = append(able, o)
 		}
 	}
@@ -73,7 +73,7 @@ func (d *Detector) inquireOf(m *member) {
 
 // inquire begins to find out what another node wants to know.
 func (d *Detector) inquire(from wire.NodeID, m *wire.Inquiry) {
-	if l := d.links[from]; l == 0 || l == wire.RolePilot {
+	if l := d.links.role(from); l == 0 || l == wire.RolePilot {
 		return
 	}
 	for _, s := range m.Subjects {
@@ -87,7 +87,7 @@ func (d *Detector) inquire(from wire.NodeID, m *wire.Inquiry) {
 			p.result = alive
 			p.subject.Incarnation = max(d.inc, s.Incarnation+1)
 			d.inc = p.subject.Incarnation
-		case d.links[s.ID] != 0:
+		case d.links.role(s.ID) != 0:
 			p.linked = true
 			d.send(s.ID, b)
 		case slices.ContainsFunc(d.ended, func(e ended) bool { return e.id == s.ID && d.time-e.at < endedFor }):
@@ -105,13 +105,13 @@ func (d *Detector) inquire(from wire.NodeID, m *wire.Inquiry) {
 
 // otherWay returns a hub or launcher besides one to which there is a link;
 // zero when there is none.
-func (d *Detector) otherWay(besides wire.NodeID) (relay wire.NodeID) {
-	for id, role := range d.links {
-		if id != besides && role != wire.RolePilot && (relay.IsZero() || id.Compare(relay) < 0) {
-			relay = id
+func (d *Detector) otherWay(besides wire.NodeID) wire.NodeID {
+	for _, l := range d.links {
+		if l.id != besides && l.role != wire.RolePilot {
+			return l.id
 		}
 	}
-	return relay
+	return wire.NodeID{}
 }
 
 // probed takes an answer.
@@ -156,7 +156,7 @@ func (d *Detector) answerInquiries() {
 		if d.time-q.at < inquireFor {
 			return false
 		}
-		if m := d.members[q.observer]; m != nil && m.suspect == nil && d.links[q.observer] != 0 {
+		if m := d.member(q.observer); m != nil && m.suspect == nil && m.linked {
 			missing++
 		}
 		return true
@@ -193,11 +193,11 @@ func (d *Detector) found(from wire.NodeID, f *wire.Finding) {
 	}
 	d.inquiries = slices.Delete(d.inquiries, i, i+1)
 	for _, s := range f.Alive {
-		m := d.members[s.ID]
+		m := d.member(s.ID)
 		if m == nil || m.suspect == nil || !d.decides(m) || d.time-m.spoken > hearsay {
 			continue // or it should have found a way by now
 		}
-		if d.links[s.ID] == 0 {
+		if !m.linked {
 			d.vouched(m, s.Incarnation)
 		} else {
 			// The link is there and silent, the node lives.
@@ -205,7 +205,7 @@ func (d *Detector) found(from wire.NodeID, f *wire.Finding) {
 		}
 	}
 	for _, id := range f.Silent {
-		m := d.members[id]
+		m := d.member(id)
 		if m != nil && m.suspect != nil && f.Health == 0 && !slices.Contains(m.suspect.confirmed, from) {
 			m.suspect.confirmed = append(m.suspect.confirmed, from)
 		}

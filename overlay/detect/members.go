@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -16,19 +17,32 @@ func (d *Detector) Join(now time.Duration, x Member) {
 	d.settle()
 }
 
+func (d *Detector) findMember(id wire.NodeID) (int, bool) {
+	return slices.BinarySearchFunc(d.members, id, func(m *member, id wire.NodeID) int { return m.ID.Compare(id) })
+}
+
+// member returns what is known of a node; nil when it is no member.
+func (d *Detector) member(id wire.NodeID) *member {
+	if i, found := d.findMember(id); found {
+		return d.members[i]
+	}
+	return nil
+}
+
 func (d *Detector) join(x Member) {
 	if x.ID == d.cfg.ID || x.ID.IsZero() {
 		return
 	}
 	d.gone.remove(x.ID)
-	m := d.members[x.ID]
+	m := d.member(x.ID)
 	if m == nil {
 		if len(d.members) >= MaxMembers {
 			return
 		}
-		m = &member{Member: x, heard: d.time, spoken: d.time, gapAt: d.time}
+		m = &member{Member: x, linked: d.links.role(x.ID) != 0, heard: d.time, spoken: d.time}
 		m.beatAt = d.time + time.Duration(mix(x.ID, d.cfg.Seed)%uint64(d.cfg.Period))
-		d.members[x.ID] = m
+		i, _ := d.findMember(x.ID)
+		d.members = slices.Insert(d.members, i, m)
 	} else if m.Member == x && m.orphan == 0 {
 		return
 	}
@@ -38,7 +52,7 @@ func (d *Detector) join(x Member) {
 	}
 	m.Member, m.orphan = x, 0
 	if x.Role == wire.RolePilot && x.Home != d.cfg.ID && !x.Home.IsZero() {
-		if home := d.members[x.Home]; home == nil && d.gone.has(x.Home) || home != nil && home.unheard {
+		if home := d.member(x.Home); home == nil && d.gone.has(x.Home) || home != nil && home.unheard {
 			d.orphaned(m, d.time+d.cfg.Lease)
 		}
 	}
@@ -62,11 +76,12 @@ func (d *Detector) Leave(now time.Duration, ids ...wire.NodeID) {
 func (d *Detector) remove(id wire.NodeID) {
 	d.gone.add(id)
 	d.batch.settled(id)
-	m := d.members[id]
+	m := d.member(id)
 	if m == nil {
 		return
 	}
-	delete(d.members, id)
+	i, _ := d.findMember(id)
+	d.members = slices.Delete(d.members, i, i+1)
 	d.unwatch(m)
 	if d.hubs.leave(id) {
 		d.rewatchHubs()
@@ -80,7 +95,7 @@ func (d *Detector) remove(id wire.NodeID) {
 // first there is. While there is none its pilots, too, have their lease to come back.
 func (d *Detector) Reachable(now time.Duration, hub wire.NodeID, yes bool) {
 	d.enter(now)
-	if m := d.members[hub]; m != nil && m.unheard == yes {
+	if m := d.member(hub); m != nil && m.unheard == yes {
 		m.unheard = !yes
 		d.bereave(hub, !yes)
 	}

@@ -76,7 +76,7 @@ func (s *seen) mark(seq uint64) bool {
 
 // announce adds to what this node tells all hubs and launchers.
 func (d *Detector) announce(add func(*wire.Notice)) {
-	if d.cfg.Role == wire.RolePilot {
+	if d.flood == nil {
 		return
 	}
 	if d.flood.draft == nil {
@@ -91,6 +91,9 @@ func (d *Detector) announce(add func(*wire.Notice)) {
 
 // publish sends the draft on its way.
 func (d *Detector) publish() {
+	if d.flood == nil {
+		return
+	}
 	n := d.flood.draft
 	d.flood.draft = nil
 	if n == nil {
@@ -154,11 +157,17 @@ func (d *Detector) meet(id wire.NodeID) {
 
 // part ends that.
 func (d *Detector) part(id wire.NodeID) {
+	if d.flood == nil {
+		return
+	}
 	d.flood.peers = slices.DeleteFunc(d.flood.peers, func(p *flooded) bool { return p.id == id })
 }
 
 // flush sends what is due.
 func (d *Detector) flush() {
+	if d.flood == nil {
+		return
+	}
 	d.publish()
 	d.flood.wakeAt = 0
 	for _, p := range d.flood.peers {
@@ -198,6 +207,9 @@ func (d *Detector) flush() {
 
 // notices takes what a neighbour passes on.
 func (d *Detector) notices(from wire.NodeID, m *wire.Notices) {
+	if d.flood == nil {
+		return
+	}
 	i, found := slices.BinarySearchFunc(d.flood.peers, from, func(p *flooded, id wire.NodeID) int { return p.id.Compare(id) })
 	if !found {
 		return
@@ -238,12 +250,12 @@ func (d *Detector) notices(from wire.NodeID, m *wire.Notices) {
 
 // knows reports whether a node is, or was, a hub or launcher.
 func (d *Detector) knows(id wire.NodeID) bool {
-	m := d.members[id]
+	m := d.member(id)
 	return m != nil && m.Role != wire.RolePilot || d.flood.seen[id] != nil
 }
 
 func (d *Detector) knowsHub(id wire.NodeID) bool {
-	m := d.members[id]
+	m := d.member(id)
 	return m != nil && m.Role == wire.RoleHub
 }
 
@@ -251,7 +263,7 @@ func (d *Detector) knowsHub(id wire.NodeID) bool {
 // end of a link of our own: an observer without one asks at once, and no
 // longer than those that had one.
 func (d *Detector) share(m *member, origin wire.NodeID) {
-	if d.hubs.doubted(origin, m.ID) >= 2 && d.links[m.ID] == 0 && m.downAt == 0 && d.watches(m) {
+	if d.hubs.doubted(origin, m.ID) >= 2 && !m.linked && m.downAt == 0 && d.watches(m) {
 		m.downAt = d.time
 		d.scanAt = d.time
 	}
@@ -261,7 +273,7 @@ func (d *Detector) share(m *member, origin wire.NodeID) {
 func (d *Detector) notice(n *wire.Notice) {
 	for _, s := range n.Suspects {
 		d.batch.doubtful(s.ID, d.time)
-		if m := d.members[s.ID]; m != nil && m.Role == wire.RoleHub && s.Incarnation >= m.inc && d.knowsHub(n.Origin) {
+		if m := d.member(s.ID); m != nil && m.Role == wire.RoleHub && s.Incarnation >= m.inc && d.knowsHub(n.Origin) {
 			d.share(m, n.Origin)
 		}
 		switch {
@@ -271,7 +283,7 @@ func (d *Detector) notice(n *wire.Notice) {
 				d.worsen(1)
 			}
 			d.announce(func(n *wire.Notice) { n.Clears = append(n.Clears, wire.Subject{ID: d.cfg.ID, Incarnation: d.inc}) })
-		case d.links[s.ID] != 0:
+		case d.links.role(s.ID) != 0:
 			if d.flood.vouches == nil || len(d.flood.vouches) >= maxVouches {
 				d.flood.vouches = make(map[wire.NodeID]uint32)
 			}
@@ -282,7 +294,7 @@ func (d *Detector) notice(n *wire.Notice) {
 	for _, s := range n.Clears {
 		d.batch.settled(s.ID)
 		delete(d.hubs.doubters, s.ID)
-		if m := d.members[s.ID]; m != nil && m.suspect != nil && s.Incarnation > m.inc {
+		if m := d.member(s.ID); m != nil && m.suspect != nil && s.Incarnation > m.inc {
 			d.vouched(m, s.Incarnation)
 		}
 	}
@@ -302,6 +314,9 @@ func (d *Detector) notice(n *wire.Notice) {
 
 // vouch tells others of a node on a link here that has answered to a suspicion of theirs.
 func (d *Detector) vouch(id wire.NodeID, inc uint32) {
+	if d.flood == nil {
+		return
+	}
 	if than, found := d.flood.vouches[id]; found && inc > than {
 		delete(d.flood.vouches, id)
 		d.announce(func(n *wire.Notice) { n.Clears = append(n.Clears, wire.Subject{ID: id, Incarnation: inc}) })

@@ -16,7 +16,7 @@ func (d *Detector) watches(m *member) bool {
 		return true
 	case m.Role == wire.RolePilot:
 		return false
-	case d.cfg.Role == wire.RolePilot || d.links[m.ID] != 0:
+	case d.cfg.Role == wire.RolePilot || m.linked:
 		return true
 	case m.Role == wire.RoleHub && m.downAt != 0:
 		return true // until it is known what became of it
@@ -49,7 +49,7 @@ func (d *Detector) unwatch(m *member) {
 // rewatchHubs does so for all hubs: there is one more of them, or one less.
 func (d *Detector) rewatchHubs() {
 	for _, id := range d.hubs.ids {
-		if m := d.members[id]; m != nil {
+		if m := d.member(id); m != nil {
 			d.rewatch(m)
 		}
 	}
@@ -57,12 +57,11 @@ func (d *Detector) rewatchHubs() {
 
 // hear takes a member's own word.
 func (d *Detector) hear(m *member) {
-	if silence := d.time - m.heard; silence > d.begin {
-		m.gap = max(m.gap-(d.time-m.gapAt)/gapFades, silence)
-		m.gapAt = d.time
+	if silence := d.time - m.heard; silence > d.begin() {
+		m.gap = &gap{max(m.gap.fading(d.time), silence), d.time}
 	}
 	m.heard, m.spoken = d.time, d.time
-	if m.suspect != nil && d.links[m.ID] != 0 {
+	if m.suspect != nil && m.linked {
 		d.refute(m)
 	}
 }
@@ -74,7 +73,7 @@ func (d *Detector) vouched(m *member, inc uint32) {
 	if m.suspect == nil {
 		return
 	}
-	if m.downAt != 0 && d.links[m.ID] == 0 && d.decides(m) {
+	if m.downAt != 0 && !m.linked && d.decides(m) {
 		// It lives, and stays suspected: as long as it has no link here, all
 		// there is are others' words.
 		m.downAt = d.time
@@ -132,30 +131,29 @@ func (d *Detector) doubtAfter(m *member) time.Duration {
 	switch {
 	case d.cfg.Role == wire.RolePilot:
 		return d.silentFor(3 * hubEvery)
-	case d.links[m.ID] == 0 && m.Role == wire.RoleHub:
-		return d.silentFor(d.begin + 2*routedEvery)
+	case !m.linked && m.Role == wire.RoleHub:
+		return d.silentFor(d.begin() + 2*routedEvery)
 	}
-	return d.silentFor(d.begin)
+	return d.silentFor(d.begin())
 }
 
 // silentFor returns how long silence must last before a thing happens that
 // would happen after a time to others if this node were well.
 func (d *Detector) silentFor(after time.Duration) time.Duration {
-	return after + time.Duration(d.health)*d.begin
+	return after + time.Duration(d.health)*d.begin()
 }
 
 // over returns when a suspicion has lasted long enough.
 func (d *Detector) over(m *member) time.Duration {
 	at := m.heard + d.silentFor(d.limit)
-	if d.links[m.ID] == 0 && m.Role == wire.RoleHub {
+	if !m.linked && m.Role == wire.RoleHub {
 		at += 2 * routedEvery
 	}
-	if m.downAt == 0 || d.links[m.ID] != 0 {
+	if m.downAt == 0 || m.linked {
 		return at
 	}
 	// As long as it was silent when it was known to live, and a bit; not more than others get.
-	used := m.gap - (d.time-m.gapAt)/gapFades
-	least := min(max(used, 0)*5/4, d.limit)
+	least := min(m.gap.fading(d.time)*5/4, d.limit)
 	slow, fast := max(d.cfg.Redial, least), max(d.cfg.Confirmed, least)
 	const all = 3 // that confirm
 	c := min(len(m.suspect.confirmed), all)
@@ -186,7 +184,7 @@ func (d *Detector) scan() {
 	suspects := 0
 	for _, m := range d.watched {
 		d.greet(m, beat)
-		if m.suspect == nil && (d.silent(m) || m.downAt != 0 && d.links[m.ID] == 0) {
+		if m.suspect == nil && (d.silent(m) || m.downAt != 0 && !m.linked) {
 			d.suspects(m)
 		}
 		if m.suspect != nil {
@@ -216,7 +214,7 @@ func (d *Detector) greet(m *member, beat *wire.Beat) {
 	}
 	every := d.cfg.Period
 	switch {
-	case d.links[m.ID] != 0:
+	case m.linked:
 		if m.Role == wire.RolePilot || d.cfg.Role == wire.RolePilot && d.time-m.beatenAt > 3*hubEvery {
 			every = hubEvery // to a pilot; or to a hub that is not responsible for this one
 		}
@@ -246,7 +244,7 @@ func (d *Detector) doubt(m *member) {
 		}
 		d.question(m)
 	}
-	closed := m.downAt != 0 && d.links[m.ID] == 0
+	closed := m.downAt != 0 && !m.linked
 	if closed && s.closedAt == 0 {
 		s.closedAt = d.real
 	}
@@ -268,7 +266,7 @@ func (d *Detector) doubt(m *member) {
 // question asks a suspect for a word: over the link, or by way of others.
 func (d *Detector) question(m *member) {
 	b := &wire.Beat{Incarnation: d.inc, Health: uint8(d.health), Ask: m.suspect.ask, Suspected: m.inc + 1}
-	if d.links[m.ID] != 0 {
+	if m.linked {
 		d.send(m.ID, b)
 		if m.Role == wire.RolePilot {
 			return
@@ -279,20 +277,20 @@ func (d *Detector) question(m *member) {
 	}
 	sent := 0
 	for _, id := range d.hubs.observers(m.ID) {
-		if d.links[id] != 0 && sent < 3 {
+		if d.links.role(id) != 0 && sent < 3 {
 			sent++
 			d.fx.Sends = append(d.fx.Sends, Send{To: m.ID, Relay: id, Msg: b})
 		}
 	}
-	if sent == 0 && d.links[m.ID] == 0 && !m.unheard {
+	if sent == 0 && !m.linked && !m.unheard {
 		d.send(m.ID, b)
 	}
 }
 
 // beat takes a sign of life.
 func (d *Detector) beat(from wire.NodeID, b *wire.Beat) {
-	m := d.members[from]
-	role := d.links[from] // 0: it came through hubs
+	m := d.member(from)
+	role := d.links.role(from) // 0: it came through hubs
 	linked := role != 0
 	if !linked && m == nil && b.Ask == 0 && b.Answer == 0 {
 		return
@@ -387,7 +385,7 @@ func (d *Detector) judge() {
 
 // why says for people why a member is dead.
 func (d *Detector) why(m *member) string {
-	if m.downAt != 0 && d.links[m.ID] == 0 {
+	if m.downAt != 0 && !m.linked {
 		return "its connection has ended and it did not come back"
 	}
 	return fmt.Sprintf("it was silent for %v", (d.time - m.heard).Round(100*time.Millisecond))

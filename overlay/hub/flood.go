@@ -28,6 +28,11 @@ type neighbour struct {
 	samples  [4]uint32
 	declared uint32
 
+	*talk // nil for a pilot that has made no statement
+}
+
+// talk is the conversation with a neighbour about statements.
+type talk struct {
 	met     bool // it has said what it has
 	metAt   time.Duration
 	has     map[wire.NodeID]uint64 // until it is met
@@ -81,6 +86,9 @@ func (g *Graph) Receive(now time.Duration, from wire.NodeID, m wire.Message) boo
 	n := g.neighbours[from]
 	switch m := m.(type) {
 	case *wire.LinkStates:
+		if n != nil && n.talk == nil {
+			n.talk = new(talk)
+		}
 		if n != nil && now >= n.shunned {
 			waiting := n.relays && !n.met
 			for _, s := range m.States {
@@ -244,7 +252,9 @@ func (g *Graph) acknowledged(n *neighbour, v *vertex, seq uint64) bool {
 	if !found || seq < max(p.seq, v.state.Seq) {
 		return false // or what it has is older than what it will be sent
 	}
-	delete(n.pending, v.ID)
+	if delete(n.pending, v.ID); len(n.pending) == 0 {
+		n.pending, n.queue = nil, nil
+	}
 	if p.seq == 0 {
 		return false
 	}

@@ -187,6 +187,7 @@ func (g *Graph) LinkUp(now time.Duration, p Peer) {
 		n.relays = true // a pilot that has said so before
 	}
 	if n.relays {
+		n.talk = new(talk)
 		g.greet(now, n)
 	}
 	g.settle(now)

@@ -92,7 +92,7 @@ type Substitute struct {
 	named     []wire.NodeID // by the hub
 	known     []wire.NodeID // otherwise
 	deputies  []wire.NodeID // in the order in which they are asked, this pilot not among them
-	links     map[wire.NodeID]bool
+	links     []wire.NodeID // to pilots
 	term      uint32
 	since     time.Duration // the term began, or the last answer came
 	askAt     time.Duration
@@ -105,14 +105,25 @@ func NewSubstitute(self wire.NodeID, site string) *Substitute {
 	return &Substitute{self: self, site: site}
 }
 
-// Advised takes the deputies that the hub has named.
+// Advised takes the deputies that the hub has named, and keeps the slice.
 func (s *Substitute) Advised(deputies []wire.NodeID) {
-	s.named = slices.Clone(deputies[:min(len(deputies), wire.MaxDeputies)])
+	s.named = deputies[:min(len(deputies), wire.MaxDeputies)]
+	if s.othersNamed() {
+		s.known = nil
+	}
+}
+
+// othersNamed reports whether the hub has named anybody but this pilot.
+func (s *Substitute) othersNamed() bool {
+	return slices.ContainsFunc(s.named, func(id wire.NodeID) bool { return id != s.self })
 }
 
 // Known takes pilots of the site, known from elsewhere: they are asked when
 // the hub has named nobody. The first ones are kept when there are too many.
 func (s *Substitute) Known(pilots ...wire.NodeID) {
+	if s.othersNamed() {
+		return
+	}
 	for _, id := range pilots {
 		if id != s.self && len(s.known) < maxKnown && !slices.Contains(s.known, id) {
 			s.known = append(s.known, id)
@@ -156,10 +167,9 @@ func (s *Substitute) WayOut(now time.Duration, out bool) {
 
 // LinkUp tells of a link to another pilot.
 func (s *Substitute) LinkUp(now time.Duration, id wire.NodeID) {
-	if s.links == nil {
-		s.links = make(map[wire.NodeID]bool)
+	if !s.linked(id) {
+		s.links = append(s.links, id)
 	}
-	s.links[id] = true
 	if s.asked() == id {
 		s.askAt = now
 	}
@@ -168,7 +178,7 @@ func (s *Substitute) LinkUp(now time.Duration, id wire.NodeID) {
 
 // LinkDown tells that it has ended.
 func (s *Substitute) LinkDown(now time.Duration, id wire.NodeID) {
-	delete(s.links, id)
+	s.links = slices.DeleteFunc(s.links, func(x wire.NodeID) bool { return x == id })
 	if s.followers[id] != 0 {
 		s.unfollow(id)
 	}
@@ -177,6 +187,8 @@ func (s *Substitute) LinkDown(now time.Duration, id wire.NodeID) {
 	}
 	s.settle(now)
 }
+
+func (s *Substitute) linked(id wire.NodeID) bool { return slices.Contains(s.links, id) }
 
 // asked returns the deputy of the present term; zero when none is asked.
 func (s *Substitute) asked() wire.NodeID {
@@ -254,7 +266,7 @@ func (s *Substitute) begin(now time.Duration, term uint32) {
 		}
 	}
 	s.term, s.since, s.askAt = term, now, now
-	if id := s.asked(); !id.IsZero() && !s.links[id] {
+	if id := s.asked(); !id.IsZero() && !s.linked(id) {
 		s.fx.Dials = append(s.fx.Dials, id)
 	}
 }
@@ -309,12 +321,12 @@ func (s *Substitute) settle(now time.Duration) {
 		s.after(now)
 	}
 	id := s.asked()
-	if s.links[id] && now >= s.askAt {
+	if s.linked(id) && now >= s.askAt {
 		s.fx.Sends = append(s.fx.Sends, Send{id, &wire.Serve{Hub: s.hub, Term: s.term}})
 		s.askAt = now + ask
 	}
 	s.next = min(s.next, s.since+give)
-	if s.links[id] {
+	if s.linked(id) {
 		s.next = min(s.next, s.askAt)
 	}
 	s.next = max(s.next, now+1)
