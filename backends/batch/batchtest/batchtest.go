@@ -9,6 +9,7 @@ package batchtest
 import (
 	"context"
 	_ "embed"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -45,39 +46,62 @@ type Fake struct {
 
 // Slurm returns a fake Slurm. The shell runs commands on this machine.
 func Slurm(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
-	return fake(t, d, shell, slurm, "sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "srun")
+	return fake(t, d, shell, "slurm")
 }
 
 // SGE returns a fake Grid Engine.
 func SGE(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
-	return fake(t, d, shell, sge, "qsub", "qstat", "qacct", "qdel", "qconf")
+	return fake(t, d, shell, "sge")
 }
 
 // PBS returns a fake PBS.
 func PBS(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
-	return fake(t, d, shell, pbs, "qsub", "qselect", "qstat", "qdel", "pbsnodes")
+	return fake(t, d, shell, "pbs")
 }
 
 // PRun returns a fake prun. Its home directory is a new one.
 func PRun(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
-	return fake(t, d, shell, prun, "prun")
+	return fake(t, d, shell, "prun")
 }
 
-func fake(t testing.TB, d *batch.Dialect, shell gat.Backend, text string, commands ...string) *Fake {
+// Install puts the commands of a fake queueing system ("slurm", "sge", "pbs" or
+// "prun") into the directory bin, which is to come first in PATH. The directory queue,
+// which is made, is to be GAT_QUEUE in their environment.
+func Install(system, bin, queue string) error {
+	systems := map[string]struct{ text, commands string }{
+		"slurm": {slurm, "sbatch squeue scancel scontrol sinfo sacct srun"},
+		"sge":   {sge, "qsub qstat qacct qdel qconf"},
+		"pbs":   {pbs, "qsub qselect qstat qdel pbsnodes"},
+		"prun":  {prun, "prun"},
+	}
+	s, ok := systems[system]
+	if !ok {
+		return fmt.Errorf("there is no fake %q", system)
+	}
+	for _, d := range []string{bin, filepath.Join(queue, "jobs")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	for c := range strings.FieldsSeq(s.commands) {
+		if err := os.WriteFile(filepath.Join(bin, c), []byte("#!/bin/sh\n"+core+s.text), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fake(t testing.TB, d *batch.Dialect, shell gat.Backend, system string) *Fake {
 	t.Helper()
 	dir := t.TempDir()
 	f := &Fake{Dir: filepath.Join(dir, "queue"), Every: 20 * time.Millisecond, dialect: d.Name}
 	bin := filepath.Join(dir, "bin")
 	home := filepath.Join(dir, "home")
-	for _, d := range []string{bin, home, filepath.Join(f.Dir, "jobs")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	for _, c := range commands {
-		if err := os.WriteFile(filepath.Join(bin, c), []byte("#!/bin/sh\n"+core+text), 0o700); err != nil {
-			t.Fatal(err)
-		}
+	if err := Install(system, bin, f.Dir); err != nil {
+		t.Fatal(err)
 	}
 	f.Backend = batch.New(d, pathed{shell, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "GAT_QUEUE=" + f.Dir, "HOME=" + home}})
 	return f
