@@ -19,7 +19,7 @@ count() {
 new() {
 	id=1
 	for j in "$jobs"/*/; do
-		id=$((id + 1))
+		[ ! -d "$j" ] || id=$((id + 1))
 	done
 	while ! mkdir "$jobs/$id" 2>/dev/null; do
 		id=$((id + 1))
@@ -34,7 +34,7 @@ enqueue() {
 	shift
 	setsid env "$@" /bin/sh -c '
 		t=$1 hold=$2 script=$3
-		while [ -e "$hold" ]; do sleep 0.05; done
+		while [ -e "$hold" ]; do sleep 0.2; done
 		trap : TERM
 		echo $$ >"$t/pid"
 		read -r state code <"$t/state"

@@ -21,11 +21,12 @@ split() { # ID: sets job and task
 
 case $name in
 sbatch)
-	last=0 jobname=
+	last=0 jobname= nodes=1
 	for a; do
 		case $a in
 		--version) echo "slurm-wlm 22.05.8"; exit ;;
 		--job-name=*) jobname=${a#--job-name=} ;;
+		--nodes=*) nodes=${a#--nodes=} ;;
 		--array=1-*) last=${a#--array=1-} ;;
 		--partition=nope) echo "sbatch: error: invalid partition specified: nope" >&2; echo "sbatch: error: Batch job submission failed: Invalid partition name specified" >&2; exit 1 ;;
 		--nonsense) echo "sbatch: unrecognized option '--nonsense'" >&2; exit 1 ;;
@@ -34,7 +35,7 @@ sbatch)
 	new
 	echo "$jobname" >"$jobs/$id/name"
 	cat >"$jobs/$id/script"
-	cpus="SLURM_CPUS_ON_NODE=2 SLURM_JOB_CPUS_PER_NODE=2 SLURM_MEM_PER_NODE=100"
+	cpus="SLURM_CPUS_ON_NODE=2 SLURM_JOB_CPUS_PER_NODE=2 SLURM_MEM_PER_NODE=100 SLURM_JOB_NUM_NODES=$nodes"
 	if [ "$last" = 0 ]; then
 		enqueue 0 SLURM_JOB_ID="$id" $cpus
 	else
@@ -106,13 +107,27 @@ sacct)
 	exit 1
 	;;
 srun)
+	tasks=1
 	while :; do
 		case $1 in
 		--help) echo "  --overlap"; exit ;;
+		--ntasks=*) tasks=${1#*=}; shift ;;
 		-*) shift ;;
 		*) break ;;
 		esac
 	done
-	exec "$@"
+	[ "$tasks" -gt 1 ] || exec env SLURM_PROCID=0 "$@"
+	in=$(mktemp) && cat >"$in" || exit
+	pids= n=0 s=0
+	while [ "$n" -lt "$tasks" ]; do
+		env SLURM_PROCID="$n" "$@" <"$in" &
+		pids="$pids $!"
+		n=$((n + 1))
+	done
+	for p in $pids; do
+		wait "$p" || s=$?
+	done
+	rm -f "$in"
+	exit $s
 	;;
 esac
