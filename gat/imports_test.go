@@ -31,6 +31,7 @@ var house = []struct{ pkg, imports string }{
 	{"backends/all", "gat backends/..."},
 	{"backends/batch", "gat"},
 	{"backends/batch/batchtest", "gat backends/batch"},
+	{"backends/testbed/queuetest", "gat backends/testbed"},
 	{"backends/testbed/...", "gat"},
 	{"backends/...", "gat backends/batch"},
 
@@ -64,7 +65,7 @@ var house = []struct{ pkg, imports string }{
 	{"launcher/queue", "gat overlay/wire"},
 	{"launcher", "gat overlay/... staging/... pilot/... launcher/bundle launcher/queue"},
 
-	{"cmd/zorilla", "gat backends/all launcher/... pilot/... staging/... overlay/..."},
+	{"cmd/zorilla", "gat backends/all backends/batch launcher/... pilot/... staging/... overlay/..."},
 	{"cmd/zorilla-pilot", "pilot"},
 	{"cmd/zorilla-sim", "overlay/sim overlay/vivaldi/trial overlay/gossip/gossipsim pilot/sim"},
 	{"examples/...", "pilot/jel"},

@@ -14,6 +14,7 @@ import (
 	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
 	"github.com/zorilla-grid/zorilla/backends/testbed"
+	"github.com/zorilla-grid/zorilla/backends/testbed/queuetest"
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/gat/gattest"
 )
@@ -23,6 +24,8 @@ func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
 func tulip() testbed.Spec {
 	return testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"}
 }
+
+func backend() gat.Backend { return batch.New(slurm.Dialect(), ssh.Backend{Agent: "none"}) }
 
 func TestRealConformance(t *testing.T) {
 	c := testbed.SharedCluster(t, tulip())
@@ -46,7 +49,7 @@ func TestRealConformance(t *testing.T) {
 				conn, err = c.Dial(ctx, network, addr)
 				return conn, err
 			}
-			l, err := batch.New(slurm.Dialect(), ssh.Backend{Agent: "none"}).Open(t.Context(), target)
+			l, err := backend().Open(t.Context(), target)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,4 +69,29 @@ func TestRealConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.NoLeftovers(t)
+}
+
+func TestQueue(t *testing.T) {
+	c := testbed.SharedCluster(t, tulip())
+	ask := func(r gat.Resources, says string) queuetest.Refusal { return queuetest.Refusal{Ask: r, Says: says} }
+	queuetest.Test(t, queuetest.Harness{
+		Cluster: c, Backend: backend(), Scheme: "slurm+ssh",
+		Submit: "sbatch", Status: "squeue", Cancel: "scancel",
+		Refused: map[string]queuetest.Refusal{
+			"queue":      ask(gat.Resources{Queue: "nope"}, `the queue "nope" is not there`),
+			"constraint": ask(gat.Resources{Constraint: "nope"}, `no node fulfils the constraint "nope"`),
+			"wall time":  ask(gat.Resources{Queue: "short", Walltime: 10 * time.Minute}, "the wall time 10m is over the queue's limit"),
+			"nodes":      ask(gat.Resources{Shape: gat.Multi, Nodes: 9}, "there are no 9 nodes"),
+			"memory":     ask(gat.Resources{Memory: 1 << 40}, "no node gives 1048576 MiB of memory"),
+			"GPUs":       ask(gat.Resources{GPUs: 3}, "no node gives 3 GPUs"),
+			"flag":       ask(gat.Resources{Native: []string{"--no-such-flag"}}, "not known to the scheduler"),
+		},
+		Waiting: map[string]queuetest.Refusal{
+			"account": ask(gat.Resources{Queue: "members", Account: "bio"}, "account"),
+			"state":   ask(gat.Resources{Queue: "down"}, "PartitionDown"),
+			"cores":   ask(gat.Resources{Cores: 64}, "PartitionConfig"),
+			"held":    ask(gat.Resources{Native: []string{"--hold"}}, "JobHeldUser"),
+		},
+		Dead: []gat.State{gat.Queued, gat.Held, gat.Failed},
+	})
 }
