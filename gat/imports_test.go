@@ -31,7 +31,7 @@ var house = []struct{ pkg, imports string }{
 	{"backends/all", "gat backends/..."},
 	{"backends/batch", "gat"},
 	{"backends/batch/batchtest", "gat backends/batch"},
-	{"backends/testbed/queuetest", "gat backends/testbed"},
+	{"backends/testbed/queuetest", "gat gat/gattest backends/testbed"},
 	{"backends/testbed/...", "gat"},
 	{"backends/...", "gat backends/batch"},
 

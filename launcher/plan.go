@@ -223,7 +223,7 @@ func askedText(site *Site, spec gat.JobSpec, each int) string {
 	case each > 1:
 		what = fmt.Sprintf("one job of %d nodes, a pilot on each", each)
 	case spec.Count > 1 && site.Shape != ShapeSingle:
-		what = fmt.Sprintf("an array of %d jobs, a pilot each", spec.Count)
+		what = fmt.Sprintf("%d jobs, a pilot each, as an array where the system has them", spec.Count)
 	default:
 		what = fmt.Sprintf("%d %s, a pilot each", spec.Count, plural(spec.Count, "job"))
 	}

@@ -103,6 +103,7 @@ type Dialect struct {
 	Job        string            // pattern of a line of Status: groups id, state and reason
 	States     map[string]string // what the scheduler's states mean
 	Array      bool              // one submit starts many
+	Task       string            // form of the identifiers of those
 	Directives []string          // templates of lines at the head of the script
 	Env        map[string]string // what a job knows of itself, as shell text
 

@@ -16,6 +16,7 @@ var dialectKeys = map[string]func(f *siteField, d *Dialect){
 	"job":        func(f *siteField, d *Dialect) { d.Job = f.template("^(?P<id>[0-9]+) (?P<state>[A-Z]+)") },
 	"states":     func(f *siteField, d *Dialect) { d.States = f.pairs("PEND", "queued") },
 	"array":      func(f *siteField, d *Dialect) { d.Array = f.boolean() },
+	"task":       func(f *siteField, d *Dialect) { d.Task = f.template("{id}[{index}]") },
 	"directives": func(f *siteField, d *Dialect) { d.Directives = f.templates("#BSUB -q {queue}") },
 	"env":        func(f *siteField, d *Dialect) { d.Env = f.pairs("GAT_JOB", "$LSB_JOBID") },
 }

@@ -124,7 +124,7 @@ func TestCustomTexts(t *testing.T) {
 // The examples are read, and what they render is sh.
 func TestCustomExamples(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("dialects/*.toml")
+	files, err := filepath.Glob("../../examples/dialects/*.toml")
 	if err != nil || len(files) != 4 {
 		t.Fatalf("examples are %q, %v", files, err)
 	}
@@ -164,7 +164,7 @@ func TestCustomExamples(t *testing.T) {
 	var sites struct {
 		Dialect map[string]batch.CustomConfig
 	}
-	text, _ := os.ReadFile("dialects/lsf.toml")
+	text, _ := os.ReadFile("../../examples/dialects/lsf.toml")
 	if err := toml.Unmarshal(text, &sites); err != nil {
 		t.Fatal(err)
 	}

@@ -3,17 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/zorilla-grid/zorilla/backends/all"
-	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/launcher"
 )
 
@@ -44,41 +40,6 @@ func wanted(c *cli.Context) (launcher.Job, launcher.Options, error) {
 		return launcher.Job{}, launcher.Options{}, &usageError{err, ""}
 	}
 	return job, opts, nil
-}
-
-// sites reads the sites file, or returns the built-in local site, with the
-// backends that reach the sites.
-func sites(flag string, names []string) ([]*launcher.Site, []gat.Backend, error) {
-	backends := all.Registry()
-	path, ok := launcher.FindSites(flag)
-	if !ok {
-		some, err := launcher.SelectSites([]*launcher.Site{launcher.LocalSite()}, names)
-		return some, backends, err
-	}
-	file, err := launcher.ReadSites(path, launcher.SitesRules{
-		URL: func(u *url.URL) error { return checkURL(backends, u) },
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	some, err := launcher.SelectSites(file.List, names)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return some, backends, nil
-}
-
-// checkURL says what is wrong with a site's URL.
-func checkURL(backends []gat.Backend, u *url.URL) error {
-	var known []string
-	for _, b := range backends {
-		if slices.Contains(b.Schemes(), u.Scheme) {
-			return b.Check(u)
-		}
-		known = append(known, b.Schemes()...)
-	}
-	slices.Sort(known)
-	return fmt.Errorf("%q has the unknown scheme %q; known are %s", u.Redacted(), u.Scheme, strings.Join(known, ", "))
 }
 
 func jobOf(c *cli.Context) (launcher.Job, error) {

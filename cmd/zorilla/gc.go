@@ -18,7 +18,10 @@ func gcCommand(stderr *os.File) *cli.Command {
 	return &cli.Command{
 		Name:      "gc",
 		Usage:     "remove what runs left behind because they could not",
-		UsageText: "[RUN...]",
+		UsageText: "[flags] [RUN...]",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "sites", Usage: "sites `FILE` that describes queueing systems of its own", DefaultText: "as for run"},
+		},
 		Description: `It logs in again wherever runs without a launcher made something, ends what lives
 there and removes the rest. Without RUN it does so for all runs. Runs that go on
 are not touched.
@@ -29,7 +32,19 @@ Exit status: 0 when nothing is left, 3 when something could not be reached.`,
 }
 
 func gc(c *cli.Context, stderr *os.File) error {
+	screen := newScreen(stderr, stderr, false)
 	opts := launcher.GCOptions{Backends: all.Registry()}
+	if path, ok := launcher.FindSites(c.String("sites")); ok {
+		_, backends, err := readSites(path)
+		switch {
+		case err == nil:
+			opts.Backends = backends
+		case c.IsSet("sites"):
+			return &usageError{err, ""}
+		default:
+			screen.Say("warning: %v", err)
+		}
+	}
 	if c.Args().Present() {
 		state, err := openState()
 		if err != nil {
@@ -43,7 +58,6 @@ func gc(c *cli.Context, stderr *os.File) error {
 			opts.Runs = append(opts.Runs, info.Begun.Run)
 		}
 	}
-	screen := newScreen(stderr, stderr, false)
 	asker := newAsker(screen)
 	opts.Ask = asker.Ask
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

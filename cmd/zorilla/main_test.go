@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/zorilla-grid/zorilla/backends/batch/batchtest"
+	"github.com/zorilla-grid/zorilla/launcher"
 	"github.com/zorilla-grid/zorilla/launcher/bundle"
 )
 
@@ -49,6 +52,7 @@ func params(dir string) testscript.Params {
 			"status": cmdStatus,
 			"await":  cmdAwait,
 			"clean":  cmdClean,
+			"queue":  cmdQueue,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -113,6 +117,18 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cmdQueue is "queue SYSTEM": this machine gets the commands of a queueing system, such as
+// slurm, with a queue in the directory .queue.
+func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: queue SYSTEM")
+	}
+	bin, queue := ts.MkAbs(".bin"), ts.MkAbs(".queue")
+	ts.Check(batchtest.Install(args[0], bin, queue))
+	ts.Setenv("PATH", bin+string(os.PathListSeparator)+ts.Getenv("PATH"))
+	ts.Setenv("GAT_QUEUE", queue)
+}
+
 // cmdClean checks that nothing of ours is left: nothing in the directory for
 // temporary files, and no process that has the script's environment.
 func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
@@ -162,6 +178,47 @@ func leftProcesses(work string) (left []string) {
 		left = append(left, filepath.Base(dir)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
 	}
 	return left
+}
+
+// The dialects of the examples are ones, and show what they make of a job.
+func TestExampleDialects(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "examples", "dialects", "*.toml"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, path := range files {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			file, backends, err := readSites(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(file.Dialects) != 1 || len(file.List) != 1 {
+				t.Fatalf("%d dialects and %d sites, want one of each", len(file.Dialects), len(file.List))
+			}
+			app := filepath.Join("..", "..", "examples", "hello", "hello.sh")
+			p, err := launcher.PlanRun(t.Context(), launcher.Job{App: app, Workers: 1}, launcher.Options{Sites: file.List, Backends: backends})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := p.Sites[0].Queue
+			if len(q.Submit) == 0 || len(q.Status) == 0 || len(q.Cancel) == 0 || !strings.HasPrefix(q.Script, "#!/bin/sh\n") {
+				t.Fatalf("nothing is rendered: %+v", q)
+			}
+			if testing.Verbose() {
+				printPlan(os.Stdout, p)
+			}
+			for _, text := range append([]string{q.Script}, slices.Concat(q.Submit, q.Status, q.Cancel)...) {
+				if strings.Contains(text, "{native}") || strings.Contains(text, "{name}") || strings.Contains(text, "%s}") {
+					t.Errorf("a place was not filled: %s", text)
+				}
+			}
+			sh := exec.CommandContext(t.Context(), "/bin/sh", "-n")
+			sh.Stdin = strings.NewReader(q.Submit[len(q.Submit)-1] + "\n" + q.Status[len(q.Status)-1] + "\n" + q.Cancel[len(q.Cancel)-1])
+			if out, err := sh.CombinedOutput(); err != nil && runtime.GOOS != "windows" {
+				t.Errorf("the commands are not for sh: %v: %s", err, out)
+			}
+		})
+	}
 }
 
 // The examples do what their README says.
