@@ -40,13 +40,21 @@ func requested[M any, P interface {
 	*M
 	wire.Message
 }](r *resident, s *transport.Stream) P {
+	return requestedUpTo[M, P](r, s, 1024)
+}
+
+// requestedUpTo reads as requested does, up to a number of bytes.
+func requestedUpTo[M any, P interface {
+	*M
+	wire.Message
+}](r *resident, s *transport.Stream, most int) P {
 	if s.Peer().Role != wire.RoleLauncher {
 		r.log.Warn("refused what only a launcher may ask for", "peer", s.Peer().ID.Short())
 		s.Reset()
 		return nil
 	}
 	s.SetReadDeadline(time.Now().Add(frameDeadline))
-	m, err := wire.ReadFrame(s, 1024)
+	m, err := wire.ReadFrame(s, most)
 	want, ok := m.(P)
 	if err != nil || !ok {
 		s.Reset()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"syscall"
 )
 
@@ -32,3 +33,5 @@ func isRefused(err error) bool {
 func renice(int) error { return errors.New("priorities are not supported on this system") }
 
 func warnings() []os.Signal { return nil }
+
+func inGroup(*exec.Cmd) {}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,4 +47,11 @@ func renice(nice int) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, nice
 // warnings are the signals by which schedulers say that the wall time ends.
 func warnings() []os.Signal {
 	return []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGXCPU}
+}
+
+// inGroup gives a command a process group of its own, all of which ends when it is
+// told to.
+func inGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }

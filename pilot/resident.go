@@ -53,6 +53,7 @@ type resident struct {
 	admits []string      // names of the join tokens in force; the loop's own
 	silent chan struct{} // a hub is not heard; holds one
 
+	grow       grower
 	hubs       hubList
 	publishing sync.Mutex // held while files are written
 	mu         sync.Mutex
@@ -155,6 +156,7 @@ func (r *resident) live(ctx context.Context) error {
 	if hub {
 		cfg.Handlers[wire.StreamDial] = r.serveDial
 		cfg.Handlers[wire.StreamListen] = r.serveListen
+		cfg.Handlers[wire.StreamGrow] = r.serveGrow
 	}
 	if r.ep, err = transport.New(cfg); err != nil {
 		return err
@@ -230,6 +232,8 @@ func (r *resident) live(ctx context.Context) error {
 	}
 	err = r.agent.Run(ctx, r.ep, node)
 	if r.agent.left == core.LeaseOver {
+		cancel() // what is done under orders ends
+		r.cancelRest()
 		r.abolish()
 	}
 	return err

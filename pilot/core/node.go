@@ -217,7 +217,7 @@ func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
 		n.detector.Heard(now, from)
 	}
 	if l.peer.Role == wire.RoleLauncher {
-		n.life = now
+		n.life, n.led = now, now
 	}
 	for _, j := range n.primaries {
 		j.Heard(now, from)

@@ -32,6 +32,7 @@ type overlay struct {
 	board  flood.Board
 
 	life     time.Duration // the latest sign of life from those we work for
+	led      time.Duration // the latest message of a launcher, over a link
 	pings    uint64
 	pingAt   time.Duration
 	helloAt  time.Duration           // 0: every Hello is answered
@@ -84,7 +85,7 @@ func (o *overlay) init(cfg Config, now time.Duration) {
 		o.peers = make(map[wire.NodeID]*peer)
 		o.pingAt = now + time.Duration(cfg.Seed%uint64(cfg.pingEvery()))
 	}
-	o.life = now
+	o.life, o.led = now, now
 }
 
 func (c *Config) pingEvery() time.Duration {
@@ -98,6 +99,10 @@ func (n *Node) quiet(now time.Duration) time.Duration {
 	}
 	return min(now-n.life, wire.MaxTime)
 }
+
+// LauncherQuiet returns how long ago this node has heard a launcher itself, or
+// was started.
+func (n *Node) LauncherQuiet(now time.Duration) time.Duration { return now - n.led }
 
 func (n *Node) hello() *wire.Hello {
 	return &wire.Hello{Version: wire.ProtocolVersion, Offer: n.cfg.Offer, Platform: n.cfg.Platform, Name: n.cfg.Name, Hubs: n.at.Hubs, Job: n.cfg.Job, Part: n.cfg.Part}
@@ -136,7 +141,7 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 		n.helloAt = now + helloEvery
 	}
 	if p.Role == wire.RoleLauncher {
-		n.life = now
+		n.life, n.led = now, now
 	}
 	n.send(p.ID, n.hello())
 	for _, j := range n.primaries {
