@@ -299,7 +299,17 @@ func (n *Node) lookForLinks(now time.Duration) {
 	n.dialled.forget(now)
 	switch n.cfg.Role {
 	case wire.RoleHub:
-		n.lookForHubs(now)
+		var list []hub.Candidate
+		for _, p := range n.graph.Hubs() {
+			if p.Role == wire.RoleHub {
+				rtt, _ := n.graph.RTT(p.ID)
+				list = append(list, hub.Candidate{ID: p.ID, Site: p.Site, RTT: rtt})
+			}
+			n.meet(p.ID, p.Role)
+		}
+		for _, id := range hub.Choose(n.cfg.Site, list, hubLinks) {
+			n.dial(now, wire.Address{ID: id})
+		}
 	case wire.RolePilot:
 		if len(n.at.Hubs) == 0 {
 			return
@@ -330,42 +340,6 @@ func (n *Node) lookForLinks(now time.Duration) {
 				n.dial(now, wire.Address{ID: id, Hubs: n.at.Hubs})
 			}
 		}
-	}
-}
-
-// lookForHubs asks for direct links to other hubs as long as there are too few,
-// and for one to a hub that is far nearer than those which there are links to.
-// Far, because all that is known of the distance to a hub is the way over the
-// links that there are: each new one shortens others, so that some hub or other
-// would always be a little nearer.
-func (n *Node) lookForHubs(now time.Duration) {
-	var others []hub.Candidate
-	var have []time.Duration
-	tried := 0
-	for _, p := range n.graph.Hubs() {
-		n.meet(p.ID, p.Role)
-		if p.Role != wire.RoleHub {
-			continue
-		}
-		rtt, _ := n.graph.RTT(p.ID)
-		l := n.link(p.ID)
-		switch {
-		case l != nil && !l.routed:
-			have = append(have, rtt)
-		case n.dialled.has(now, p.ID):
-			tried++
-		default:
-			others = append(others, hub.Candidate{ID: p.ID, Site: p.Site, RTT: rtt})
-		}
-	}
-	want := hubLinks - len(have)
-	if want <= 0 {
-		slices.Sort(have)
-		others = slices.DeleteFunc(others, func(c hub.Candidate) bool { return c.RTT == 0 || c.RTT >= have[hubLinks-1]/2 })
-		want = 1
-	}
-	for _, id := range hub.Choose(n.cfg.Site, others, min(want, hubLinks-tried)) {
-		n.dial(now, wire.Address{ID: id})
 	}
 }
 
