@@ -15,16 +15,11 @@ func states(out string) (*batch.Listing, error) {
 	if s["ids"] == nil || s["end"] == nil {
 		return nil, fmt.Errorf("the answer has no end")
 	}
-	l, err := jobs(s["jobs"])
+	l, listed, err := jobs(s["jobs"])
 	if err != nil {
 		return nil, err
 	}
 	gone := strings.Join(s["gone"], "\n")
-	listed := make(map[string]bool)
-	for id := range l.Jobs {
-		m := idForm.FindStringSubmatch(string(id))
-		listed[m[1]] = true
-	}
 	for _, id := range s["ids"] {
 		m := idForm.FindStringSubmatch(strings.TrimSpace(id))
 		if m == nil || listed[m[1]] || id == "" {
@@ -39,7 +34,8 @@ func states(out string) (*batch.Listing, error) {
 
 // accounts reads what qstat -x prints.
 func accounts(out string) (*batch.Listing, error) {
-	return jobs(sections("== jobs\n" + out)["jobs"])
+	l, _, err := jobs(sections("== jobs\n" + out)["jobs"])
+	return l, err
 }
 
 // sections is batch.Sections with the space at the beginnings of lines, which
@@ -64,9 +60,11 @@ func sections(out string) map[string][]string {
 var attribute = regexp.MustCompile(`^    ([A-Za-z_.]+) = (.*)$`)
 
 // jobs reads the text of qstat -f: "Job Id: ID", attributes four spaces in, and lines
-// that go on after a tab.
-func jobs(lines []string) (*batch.Listing, error) {
+// that go on after a tab. It returns the numbers of jobs, too, those of arrays whose
+// tasks are not listed included.
+func jobs(lines []string) (*batch.Listing, map[string]bool, error) {
 	var l batch.Listing
+	seen := make(map[string]bool)
 	id := ""
 	attrs := make(map[string]string)
 	last := ""
@@ -85,20 +83,22 @@ func jobs(lines []string) (*batch.Listing, error) {
 	for _, line := range lines {
 		if rest, ok := strings.CutPrefix(line, "Job Id: "); ok {
 			if err := flush(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			id, last = strings.TrimSpace(rest), ""
 			clear(attrs)
-			if !idForm.MatchString(id) {
-				return nil, fmt.Errorf("qstat wrote the identifier %.80q", id)
+			m := idForm.FindStringSubmatch(id)
+			if m == nil {
+				return nil, nil, fmt.Errorf("qstat wrote the identifier %.80q", id)
 			}
+			seen[m[1]] = true
 		} else if m := attribute.FindStringSubmatch(line); m != nil {
 			attrs[m[1]], last = m[2], m[1]
 		} else if rest, ok := strings.CutPrefix(line, "\t"); ok && last != "" {
 			attrs[last] += rest
 		}
 	}
-	return &l, flush()
+	return &l, seen, flush()
 }
 
 // state reads the attributes of a job.

@@ -153,7 +153,9 @@ func accounts(out string) (*batch.Listing, error) {
 	record := make(map[string]string)
 	flush := func() {
 		if st, ok := ended(record); ok {
-			if old, ok := l.Jobs[st.ID]; !ok || worse(st, old) { // one record for each host of a job
+			// There is one record for each host of a job, and one for each attempt of a
+			// job that is in error now.
+			if old, ok := l.Jobs[st.ID]; !ok || old.State.Final() && worse(st, old) {
 				l.Add(st)
 			}
 		}
@@ -217,7 +219,7 @@ func ended(r map[string]string) (gat.JobStatus, bool) {
 }
 
 func worse(a, b gat.JobStatus) bool {
-	return a.State.Final() && (!b.State.Final() || a.State > b.State || a.State == b.State && a.Exit > b.Exit)
+	return a.State > b.State || a.State == b.State && a.Exit > b.Exit
 }
 
 var errParts = errors.New("parts of the description are missing")
