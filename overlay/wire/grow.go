@@ -145,7 +145,7 @@ func checkGrowJob(id string) error {
 		c := id[i]
 		switch {
 		case c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
-		case i > 0 && strings.IndexByte("._-@:[]+", c) >= 0:
+		case i > 0 && strings.IndexByte("._-@:;[]+", c) >= 0:
 		default:
 			return invalidf("name of a job %.64q", id)
 		}

@@ -100,7 +100,7 @@ var samples = []wire.Message{
 	&wire.Listen{Toward: "node001"},
 	&wire.Listening{Address: "10.141.0.1:40000", Error: "forbidden"},
 	&wire.Dial{Address: "inner3:22"},
-	&wire.GrowOrder{Seq: 3, Submit: "qsub -t 1-$1 x", Status: "qstat", Cancel: `qdel "$@"`, Pilots: 16, Most: 48, Every: time.Minute, Away: 30 * time.Second, TTL: time.Hour, Jobs: []string{"17.2", "4711_[3]"}},
+	&wire.GrowOrder{Seq: 3, Submit: "qsub -t 1-$1 x", Status: "qstat", Cancel: `qdel "$@"`, Pilots: 16, Most: 48, Every: time.Minute, Away: 30 * time.Second, TTL: time.Hour, Jobs: []string{"17.2", "4711_[3];das5"}},
 	&wire.Grown{Seq: 3, Jobs: []wire.GrowJob{{ID: "17.2", State: wire.GrowDone}, {ID: "18.1", State: wire.GrowQueued, Ours: true, Cancelled: true}}, Submitted: 1, Cancelled: 1, Commands: 7, Error: "exit status 1"},
 	&wire.Join{Token: "t1", Proof: bytes.Repeat([]byte{6}, 32), CSR: []byte{1}, HubCSR: []byte{2}},
 	&wire.Admitted{Error: "late", Chain: [][]byte{{1}, {2}}, Hub: []byte{3}, Time: 1234567890, Proof: []byte{4}, Warrant: []byte{5}},
