@@ -44,10 +44,11 @@ const (
 // What a peer is blamed for.
 const (
 	blameFlood uint8 = 1 << iota
-	blameForged
+	blameForged // what only another node may say
 	blameBody
 	blameProbes
 	blameCards
+	blameClaim
 )
 
 // blame tells the user of this node, once, that a peer breaks the rules.

@@ -173,3 +173,47 @@ func TestStrayAdvert(t *testing.T) {
 		t.Errorf("%d messages", n)
 	}
 }
+
+// TestLyingPilot: a pilot that claims slots which it does not offer gets as many
+// as it offers, however often it claims, and is told of once; the rest of the
+// job goes to others.
+func TestLyingPilot(t *testing.T) {
+	l := met(t, core.Config{ID: nodeID("L"), Role: wire.RoleLauncher}, pilotA, pilotB)
+	now := 2 * time.Second
+	if err := l.Submit(now, job.Spec{ID: jobID("J"), Want: 8, Min: 1, Program: wire.Program{Argv: []string{"app"}}}); err != nil {
+		t.Fatal(err)
+	}
+	l.Ready()
+	blamed, granted := 0, make(map[wire.NodeID]map[uint32]bool)
+	claim := func(p wire.Peer, seq uint64, workers uint32) {
+		now += 100 * time.Millisecond
+		l.Receive(now, p.ID, &wire.Claim{Job: jobID("J"), Epoch: 1, Seq: seq, Workers: workers})
+		fx := l.Ready()
+		blamed += blames(fx)
+		for _, s := range fx.Sends {
+			if g, ok := s.Msg.(*wire.Grant); ok {
+				if granted[s.To] == nil {
+					granted[s.To] = make(map[uint32]bool)
+				}
+				for _, w := range g.Workers {
+					granted[s.To][w.Rank] = true
+				}
+			}
+		}
+	}
+	for seq := range uint64(20) {
+		claim(pilotA, seq+1, 4000)
+	}
+	for seq := range uint64(5) {
+		claim(pilotB, seq+1, 1) // each of them for a slot that it has, the last three not
+	}
+	if a, b := len(granted[pilotA.ID]), len(granted[pilotB.ID]); a != 2 || b != 2 {
+		t.Errorf("granted %d to the liar and %d to the other one, want 2 each", a, b)
+	}
+	if blamed != 1 {
+		t.Errorf("told of %d times, want once", blamed)
+	}
+	if c, ok := l.Job(jobID("J")); !ok || c.Live != 4 || c.Open != 4 {
+		t.Errorf("the job goes on with %+v, want 4 workers, and 4 to come", c)
+	}
+}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -66,7 +67,7 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	case *wire.Claim:
 		n.found(wire.Address{ID: from, Hubs: m.Hubs})
 		if p := n.lead(from, m.Job, m.Epoch); p != nil {
-			if k := p.Claim(now, from, site, m, n.doing()); k > 0 {
+			if k := p.Claim(now, from, site, n.bound(from, p, m), n.doing()); k > 0 {
 				p.search.Claimed(hubOf(m, n.cfg.ID), k)
 			}
 			n.absorbJob(now, p)
@@ -90,6 +91,21 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 			n.absorbJob(now, p)
 		}
 	}
+}
+
+// bound returns a claim as far as a pilot's offer goes.
+func (n *Node) bound(from wire.NodeID, p *primary, m *wire.Claim) *wire.Claim {
+	pilot := n.describe(from)
+	all, more := p.Fits(from, &pilot.Offer)
+	if int(m.Workers) <= more {
+		return m
+	}
+	if l := n.link(from); l != nil && int(m.Workers) > all {
+		n.blame(l, blameClaim, fmt.Sprintf("it claims slots for %d workers and offers room for %d", m.Workers, all))
+	}
+	less := *m
+	less.Workers = uint32(more)
+	return &less
 }
 
 // coresOf returns how many cores a worker takes on a pilot.
@@ -122,6 +138,9 @@ func (n *Node) closed(now time.Duration, from wire.NodeID, m *wire.Closed) {
 	if p := n.primary(m.Job); p != nil && p.Ended() == nil {
 		return // nobody else can know
 	}
+	if !n.mayClose(now, from, m.Job) {
+		return
+	}
 	if m.Ack {
 		n.send(from, &wire.Ack{Job: m.Job, Epoch: m.Epoch, Of: wire.KindClosed})
 	}
@@ -129,6 +148,32 @@ func (n *Node) closed(now time.Duration, from wire.NodeID, m *wire.Closed) {
 		n.relay(from, &wire.Closed{Job: m.Job, Epoch: m.Epoch})
 	}
 	n.closeWork(now, m.Job)
+}
+
+// mayClose reports whether a node's word that a job has ended is taken: a pilot's
+// only about its own jobs, others pass on what they have heard.
+func (n *Node) mayClose(now time.Duration, from wire.NodeID, id wire.JobID) bool {
+	l := n.link(from)
+	if l == nil || n.relays(l) {
+		return true
+	}
+	var primary wire.NodeID
+	if ad := n.board.Advert(id); ad != nil {
+		primary = ad.Primary
+	} else if c := n.crew(id); c != nil {
+		primary = c.Primary()
+	}
+	switch {
+	case primary == from:
+		return true
+	case !primary.IsZero():
+		n.blame(l, blameForged, "it ends another node's job")
+		return false
+	case n.author(now, from):
+		return true
+	}
+	n.blame(l, blameAdverts, "too many ends of jobs come over it")
+	return false
 }
 
 func (n *Node) poke(now time.Duration) { n.jobs.next = min(n.jobs.next, now+pokePause) }

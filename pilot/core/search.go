@@ -20,7 +20,6 @@ const (
 // What a peer is blamed for, beside what datagrams can be.
 const (
 	blameTables  uint8 = 1 << (7 - iota)
-	blameAuthor        // an advert in another node's name
 	blameAdverts       // too many of them
 )
 
@@ -111,7 +110,7 @@ func (n *Node) advert(now time.Duration, from wire.NodeID, ad *wire.Advert) {
 	switch {
 	case l == nil:
 	case !n.relays(l) && ad.Primary != from:
-		n.blame(l, blameAuthor, "it advertises in another node's name")
+		n.blame(l, blameForged, "it advertises in another node's name")
 	case !n.author(now, ad.Primary):
 		n.blame(l, blameAdverts, "too many adverts of "+ad.Primary.Short()+" come over it")
 	case len(ad.To) == 0:

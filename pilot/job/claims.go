@@ -58,6 +58,26 @@ func (p *Primary) Claim(now time.Duration, from wire.NodeID, site string, c *wir
 	return int(c.Workers)
 }
 
+// Fits returns for how many workers of the job a pilot has slots, if its offer
+// is true, and for how many more than it was granted or has claimed. An offer of
+// no slots is one that is not known, and bounds nothing.
+func (p *Primary) Fits(pilot wire.NodeID, o *wire.Offer) (all, more int) {
+	if o.Slots == 0 {
+		return wire.MaxRanks, wire.MaxRanks
+	}
+	if per, ok := flood.PerWorker(o, &p.spec.Needs); ok {
+		all = int(o.Slots) / per
+	}
+	more = all
+	if m := p.pilots[pilot]; m != nil {
+		more -= len(m.live)
+		for i := range m.claims {
+			more -= m.claims[i].workers
+		}
+	}
+	return all, max(0, more)
+}
+
 // room returns for how many workers claims are taken: a gang that has invited
 // more than it needs takes them, to choose among them.
 func (p *Primary) room(now time.Duration) int {
