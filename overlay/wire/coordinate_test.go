@@ -64,6 +64,7 @@ func TestCoordinateDimensions(t *testing.T) {
 }
 
 func FuzzCoordinate(f *testing.F) {
+	kept(f)
 	b, err := wire.EncodeCoordinate(coordinate)
 	if err != nil {
 		f.Fatal(err)

@@ -102,6 +102,7 @@ func TestCoordinateBytes(t *testing.T) {
 }
 
 func FuzzBody(f *testing.F) {
+	kept(f)
 	f.Add(wire.Encode(&wire.Placed{Coordinate: coordinate}))
 	f.Add(wire.Encode(&wire.Exchange{Seq: 1, Entries: []wire.Entry{{Card: &card}}}))
 	f.Add(wire.Encode(&wire.Leave{}))

@@ -469,6 +469,7 @@ func TestReadFrame(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
+	kept(f)
 	for _, m := range samples {
 		f.Add(wire.Encode(m))
 	}
@@ -492,6 +493,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzDecodeManifest(f *testing.F) {
+	kept(f)
 	f.Add(wire.EncodeManifest(&manifest))
 	f.Add(wire.EncodeManifest(&wire.Manifest{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -507,6 +509,7 @@ func FuzzDecodeManifest(f *testing.F) {
 }
 
 func FuzzReadFrame(f *testing.F) {
+	kept(f)
 	for _, m := range samples {
 		var b bytes.Buffer
 		if err := wire.WriteFrame(&b, m); err != nil {
