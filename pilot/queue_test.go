@@ -4,6 +4,7 @@ package pilot
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot/core"
 	"github.com/zorilla-grid/zorilla/pilot/job"
@@ -341,5 +343,47 @@ func TestOwnDevices(t *testing.T) {
 	}
 	if got := w.read("worker-0/stdout"); got != "<>\n" {
 		t.Errorf("a worker that asks for no GPU has %q", got)
+	}
+}
+
+// TestCalledThere has two pilots of one boot file on a host called by who finds
+// their processes, for nothing else of them is known, and their program is gone.
+func TestCalledThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b, scratch := w.queued()
+	b.Hubs, b.Socket, b.Slots = nil, "pilot.sock", 1
+	var ps []*process
+	for i := range 2 {
+		b.Token, b.Secret = w.token(wire.RolePilot, 1)
+		p := w.run(w.carry(b, fmt.Sprintf("GAT_JOB=%d", i)))
+		ps = append(ps, p)
+		proc := "/proc/" + strconv.Itoa(p.cmd.Process.Pid)
+		socket := proc + "/cwd/pilot.sock-" + strconv.Itoa(p.cmd.Process.Pid)
+		until(t, "there is a socket", func() bool { _, err := os.Stat(socket); return err == nil })
+		conn, err := newPipeConn(exec.Command(proc+"/exe", "attach", socket))
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer, err := w.ep.Connect(t.Context(), conn, transport.Local, transport.Options{Admit: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := wait(w, func(e core.PeerUp) bool { return e.Peer.ID == peer.ID })
+		if up.Peer.Job != strconv.Itoa(i) {
+			t.Errorf("at the socket of pilot %d there is that of job %q", i, up.Peer.Job)
+		}
+	}
+	w.submit(2, "true")
+	if e := wait(w, func(core.JobEnded) bool { return true }); e.Outcome != job.OK {
+		t.Errorf("the job ended with %+v", e)
+	}
+	for _, p := range ps {
+		if said := p.end(patience); p.err != nil {
+			t.Errorf("a pilot ended with %v: %s", p.err, said)
+		}
+	}
+	if left := names(t, scratch); len(left) > 0 {
+		t.Errorf("there is left %q", left)
 	}
 }

@@ -79,6 +79,9 @@ func reside(ctx context.Context, boot *Boot, self, program string) (err error) {
 		if here.Base, err = findBase(ctx, places); err != nil {
 			return err
 		}
+		if here.Socket != "" {
+			here.Socket = fmt.Sprintf("%s-%d", here.Socket, os.Getpid()) // its boot file may be that of others here, too
+		}
 		boot = &here
 	}
 	dir, err := enterSession(boot.Base, boot.Session)
