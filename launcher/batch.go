@@ -48,23 +48,29 @@ type batchRun struct {
 	addresses   []string // on which the hub listens for pilots, HOST:PORT
 	tokens      []wire.Token
 	submissions int
-	refused     []gat.JobID // that were to be cancelled and could not be
-	told        bool        // why the site was given up
-	silent      bool        // the scheduler does not answer
+	inside      bool // pilots are called through the scheduler
+	reached     bool // a pilot has called by itself
+	told        bool // why the site was given up
+	silent      bool // the scheduler does not answer
 }
 
 func newBatchRun(r *siteRun) *batchRun {
 	site := r.site
 	pilots := site.PilotCount()
+	join := joinPatience
+	if site.NoHub {
+		join = callSoon
+	}
 	return &batchRun{
-		r:    r,
-		head: &host{name: site.Name, gat: r.gat.Head()},
-		wake: make(chan struct{}, 1),
+		r:      r,
+		head:   &host{name: site.Name, gat: r.gat.Head()},
+		wake:   make(chan struct{}, 1),
+		inside: site.NoHub,
 		queue: queue.New(queue.Limits{
 			Pilots:   pilots,
 			Lost:     maxRestarts * pilots,
 			Patience: cmp.Or(site.Patience, DefaultPatience),
-			Join:     joinPatience,
+			Join:     join,
 			Cores:    site.Resources().Cores,
 			CoreTime: time.Duration(site.MaxCoreHours * float64(time.Hour)),
 		}),
@@ -169,13 +175,15 @@ func (b *batchRun) prepare(ctx context.Context) error {
 	case head.networked():
 		b.shared = head
 	}
-	if b.shared != nil {
+	if b.shared != nil && !r.site.NoHub {
 		head.publish = []string{b.hubsFile()}
 	}
-	if err := r.bring(ctx, store, r.site.Keep); err != nil {
-		return err
+	if b.shared != nil || !r.site.NoHub {
+		if err := r.bring(ctx, store, r.site.Keep); err != nil {
+			return err
+		}
+		head.binary = store.binary
 	}
-	head.binary = store.binary
 	r.change(func(c *SiteChanged) {
 		c.Files = carried
 		if b.shared != nil {
@@ -210,8 +218,7 @@ func (b *batchRun) startHub(ctx context.Context, described <-chan error) error {
 	r := b.r
 	if r.site.NoHub {
 		<-described
-		return &gat.Error{Class: gat.Invalid, Op: "start the hub", Site: r.site.Name,
-			Err: errors.New("pilots in a queue need a hub on the head node"), Hint: `remove hub = "none"`}
+		return nil
 	}
 	err := r.startHub(ctx, b.head, true)
 	if derr := <-described; derr != nil {
@@ -295,6 +302,7 @@ func (b *batchRun) nudge() {
 // up takes a pilot that has called home.
 func (b *batchRun) up(p wire.Peer) {
 	b.mu.Lock()
+	b.reached = b.reached || !b.inside
 	again := b.queue.Up(time.Now(), gat.JobID(p.Job), p.ID, int(p.Offer.Cores))
 	b.mu.Unlock()
 	if again {

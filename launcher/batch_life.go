@@ -64,8 +64,14 @@ func (b *batchRun) do(ctx context.Context, d queue.Do) {
 	if len(d.Cancel) > 0 {
 		b.r.s.deploys.Go(func() { b.cancel(ctx, d.Cancel) })
 	}
-	for _, id := range d.Late {
-		b.failed(ctx, id, fmt.Errorf("job %s runs, and its pilot did not call within %v", id, joinPatience))
+	switch {
+	case len(d.Late) == 0:
+	case b.isInside():
+		for _, id := range d.Late {
+			b.r.wg.Go(func() { b.stayInside(b.r.s.life, id) })
+		}
+	default:
+		b.r.s.deploys.Go(func() { b.late(ctx, d.Late) })
 	}
 	for _, id := range d.Ended {
 		b.failed(ctx, id, fmt.Errorf("job %s ended before its pilot called", id))
@@ -181,7 +187,7 @@ func (b *batchRun) trySubmit(ctx, sctx context.Context, n int) (ids []gat.JobID,
 	return ids, each, err
 }
 
-// admit has the site's hub admit pilots by one more token.
+// admit has the site's hub, or this node that calls them, admit pilots by one more token.
 func (b *batchRun) admit(ctx context.Context, t wire.Token) error {
 	b.mu.Lock()
 	b.submissions++
@@ -189,6 +195,9 @@ func (b *batchRun) admit(ctx context.Context, t wire.Token) error {
 	b.tokens = b.tokens[max(0, len(b.tokens)-maxBatchToken):]
 	tokens := append([]wire.Token(nil), b.tokens...)
 	b.mu.Unlock()
+	if b.isInside() {
+		return b.r.s.admit(b.r.site.Name, t)
+	}
 	return b.r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Admit(now, b.r.site.Name, tokens) })
 }
 
@@ -196,8 +205,12 @@ func (b *batchRun) admit(ctx context.Context, t wire.Token) error {
 // to be carried along.
 func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token) error {
 	boot := pilot.Boot{Role: "pilot", Scratch: b.r.site.Scratch}
-	for _, address := range b.listening() {
-		boot.Hubs = append(boot.Hubs, "tcp:"+address)
+	if b.isInside() {
+		boot.Socket = insideSocket
+	} else {
+		for _, address := range b.listening() {
+			boot.Hubs = append(boot.Hubs, "tcp:"+address)
+		}
 	}
 	session := string(b.r.s.id)
 	if b.shared == nil {
@@ -217,7 +230,9 @@ func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token) e
 		spec.Argv = []string{"./pilot", "agent", session, "boot"}
 		return nil
 	}
-	boot.Keep, boot.HubsFile = true, b.hubsFile()
+	if boot.Keep = true; boot.Socket == "" {
+		boot.HubsFile = b.hubsFile()
+	}
 	if b.shared == b.head {
 		boot.Scratch = "" // that directory is shared; what a pilot makes is its node's alone
 	}

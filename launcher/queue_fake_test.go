@@ -97,6 +97,16 @@ func (l *fakeLogin) Describe(context.Context) (gat.QueueInfo, error) {
 	return gat.QueueInfo{Scheduler: "Fake", Nodes: []string{"localhost"}}, nil
 }
 
+func (l *fakeLogin) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Process, error) {
+	l.q.mu.Lock()
+	running := l.q.jobs[id] != nil && l.q.jobs[id].State == gat.Running
+	l.q.mu.Unlock()
+	if !running {
+		return nil, &gat.Error{Class: gat.NotFound, Err: fmt.Errorf("job %s does not run", id)}
+	}
+	return l.Run(ctx, c)
+}
+
 func (l *fakeLogin) Submit(_ context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
 	q := l.q
 	q.mu.Lock()

@@ -228,6 +228,31 @@ func TestQueueLost(t *testing.T) {
 	nothingHere(t, r.Run)
 }
 
+// TestQueueInside: where no hub may run pilots are called through the scheduler. Two of them
+// share a node, and what they are told.
+func TestQueueInside(t *testing.T) {
+	b := localBench(t)
+	q := newFakeQueue(t, "fake")
+	site := q.site(2)
+	site.NoHub = true
+	x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo rank $ZORILLA_RANK\n"), Workers: 2}, site)
+	r := x.end(time.Minute)
+	wantOK(t, r)
+	for rank := range 2 {
+		if got, want := b.stdout(r, rank), fmt.Sprintf("rank %d\n", rank); got != want {
+			t.Errorf("rank %d printed %q, want %q", rank, got, want)
+		}
+	}
+	if n := x.count(func(e launcher.Event) bool {
+		p, ok := e.Data.(launcher.PilotChanged)
+		return ok && p.Role == "hub"
+	}); n > 0 {
+		t.Error("a hub was started")
+	}
+	q.empty()
+	nothingHere(t, r.Run)
+}
+
 // TestQueueCoreHours: at the bound on core hours the site's pilots are cancelled.
 func TestQueueCoreHours(t *testing.T) {
 	b := localBench(t)

@@ -257,6 +257,18 @@ func (q *Queue) Fail(now time.Time, id gat.JobID, err error) {
 	q.backOff(now, q.failed)
 }
 
+// Drop takes jobs for no use, which is not their fault: they are cancelled by the caller.
+func (q *Queue) Drop(ids []gat.JobID) {
+	for _, id := range ids {
+		if j := q.jobs[id]; j != nil {
+			j.cancelled = true
+		}
+	}
+}
+
+// SetJoin changes how long after the start of a job its pilot is late.
+func (q *Queue) SetJoin(d time.Duration) { q.lim.Join = d }
+
 // GiveUp submits nothing more and cancels what is queued. The first error that is
 // given stays.
 func (q *Queue) GiveUp(err error) { q.close(err) }
