@@ -66,7 +66,11 @@ type Boot struct {
 	Base    string `json:"base,omitempty"`
 	Scratch string `json:"scratch,omitempty"` // absolute path, without Base
 
-	Socket string `json:"socket,omitempty"` // file name of the agent's own socket in the session directory
+	// Socket is the file name of the agent's own socket in the session
+	// directory. Without Base a hyphen and the agent's process id follow it, for
+	// agents that read one file may be on one host; the session directory is
+	// their working directory.
+	Socket string `json:"socket,omitempty"`
 
 	Name   string `json:"name,omitempty"`   // the host's name; empty asks the system
 	Slots  int    `json:"slots,omitempty"`  // 0 means one per core

@@ -13,6 +13,14 @@
 // as it lives; the last one out removes everything, and whoever comes next
 // sweeps what a killed one had to leave.
 //
+// An agent that a queueing system starts knows little: it reads what was granted
+// to its job from the environment (GAT_JOB, GAT_CORES and so on), looks for
+// scratch on the host it finds itself on, removes the program and the boot file
+// that came with the job, and has a warden, a second process that removes what
+// it leaves should it be killed. A hub does for such pilots what needs a place
+// that stays: it publishes where it listens, and follows the grow orders of a
+// launcher that is away.
+//
 // [Main] is the program's entry. The package knows nothing of sites,
 // middleware or the command line of the launcher.
 package pilot
