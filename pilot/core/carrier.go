@@ -43,8 +43,8 @@ const (
 
 // What a peer is blamed for.
 const (
-	blameFlood uint8 = 1 << iota
-	blameForged // what only another node may say
+	blameFlood  uint8 = 1 << iota
+	blameForged       // what only another node may say
 	blameBody
 	blameProbes
 	blameCards

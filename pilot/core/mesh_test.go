@@ -427,3 +427,60 @@ func TestDatagramsEnd(t *testing.T) {
 		w.run(10 * time.Second)
 	}
 }
+
+// Pilots that lie about where they are mislead nobody else by much, and the
+// session goes on.
+func TestLyingPlaces(t *testing.T) {
+	t.Parallel()
+	for name, place := range map[string]wire.Coordinate{
+		"far and sure": {Position: wire.Position{wire.MaxPosition, -wire.MaxPosition, wire.MaxPosition, 0}, Height: wire.MaxHeight, Error: wire.MinError},
+		"everywhere":   {Error: wire.MinError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := twoSites(t, 10)
+			told := 0
+			var lie func(m wire.Message) bool
+			lie = func(m wire.Message) bool {
+				switch m := m.(type) {
+				case *wire.Probe:
+					m.Coordinate = place
+				case *wire.ProbeReply:
+					m.Coordinate = place
+				case *wire.Placed:
+					m.Coordinate = place
+				case *wire.Datagram:
+					in, err := m.Body.Message()
+					if err != nil || !lie(in) {
+						return false
+					}
+					m.Body = wire.BodyOf(in)
+				default:
+					return false
+				}
+				told++
+				return true
+			}
+			w.lose = func(from, _ string, m wire.Message) bool {
+				if from == "b0" {
+					lie(m)
+				}
+				return false
+			}
+			w.run(5 * time.Minute)
+			if told < 20 {
+				t.Fatalf("only %d lies were told", told)
+			}
+			for _, pair := range [][2]string{{"a0", "b1"}, {"a3", "b2"}, {"hub-a", "b3"}, {"hub-a", "hub-b"}} {
+				a, ok := w.node(pair[0]).Place()
+				b, also := w.node(pair[1]).Place()
+				if d := vivaldi.Distance(a, b); !ok || !also || d < 28*time.Millisecond || d > 54*time.Millisecond {
+					t.Errorf("%s and %s are %v apart: they should be about 40 ms", pair[0], pair[1], d)
+				}
+			}
+			if got := w.node("L").Stats(w.now).View; got != len(w.nodes)-1 {
+				t.Errorf("the launcher knows %d of %d others", got, len(w.nodes)-1)
+			}
+		})
+	}
+}
