@@ -70,7 +70,7 @@ func PRun(t testing.TB, d *batch.Dialect, shell gat.Backend) *Fake {
 func Install(system, bin, queue string) error {
 	systems := map[string]struct{ text, commands string }{
 		"slurm": {slurm, "sbatch squeue scancel scontrol sinfo sacct srun"},
-		"sge":   {sge, "qsub qstat qacct qdel qconf"},
+		"sge":   {sge, "qsub qstat qacct qdel qconf qrsh"},
 		"pbs":   {pbs, "qsub qselect qstat qdel pbsnodes"},
 		"prun":  {prun, "prun"},
 	}

@@ -32,9 +32,15 @@ record() {
 
 case $name in
 qsub)
-	tasks=
+	tasks= hosts=
 	while [ $# -gt 0 ]; do
 		case $1 in
+		-pe) n=1
+			while [ "$n" -le "$3" ]; do
+				hosts="$hosts$(printf 'node%s 1 all.q@node%s UNDEFINED\nx' "$n" "$n")"
+				hosts=${hosts%x}
+				n=$((n + 1))
+			done ;;
 		-t) tasks=${2#1-} ;;
 		-q) [ "$2" != nope ] || { echo 'Unable to run job: Job was rejected because job requests unknown queue "nope"' >&2; echo "Exiting." >&2; exit 1; } ;;
 		-N) jobname=$2
@@ -49,7 +55,8 @@ qsub)
 	cat >"$jobs/$id/script"
 	[ ! -f "$GAT_QUEUE/banner" ] || cat "$GAT_QUEUE/banner"
 	if [ -z "$tasks" ]; then
-		enqueue 0 JOB_ID="$id" SGE_TASK_ID=undefined NSLOTS=2
+		printf '%s' "$hosts" >"$jobs/$id/hosts"
+		enqueue 0 JOB_ID="$id" SGE_TASK_ID=undefined NSLOTS=2 PE_HOSTFILE="$jobs/$id/hosts"
 		echo "$id"
 	else
 		n=1
@@ -85,6 +92,10 @@ qstat)
 	echo '<job_info  xmlns:xsd="http://arc.liv.ac.uk/repos/darcs/sge/source/dist/util/resources/schemas/qstat/qstat.xsd"><queue_info>'
 	each row
 	echo '</queue_info><job_info></job_info></job_info>'
+	;;
+qrsh) # -inherit HOST COMMAND...: what it is given is a line for another shell
+	shift 2
+	exec env -u PE_HOSTFILE /bin/sh -c "$*"
 	;;
 qacct)
 	want=$2 found=
