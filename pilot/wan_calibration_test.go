@@ -32,8 +32,21 @@ import (
 // reality may differ.
 const agreement = 0.15
 
-// chance is the same for what depends on how busy the machine is.
+// chance is the same for what chance moves by more.
 const chance = 2.0 / 3
+
+// loose are the kinds of messages whose number says more about the machine, or
+// about a moment, than about the overlay: by how much they may differ on a
+// machine that has time, and on one that has not.
+var loose = map[string]struct{ calm, busy float64 }{
+	// They tell of round trips that have changed by a quarter. Between processes
+	// that wait for their turn on the processor those change all the time.
+	"linkstates": {agreement, chance},
+	"linksheld":  {agreement, chance},
+	// Eleven links close at one moment. How many of them a notice tells of is
+	// a matter of milliseconds, and each notice goes over every link of hubs.
+	"notices": {chance, chance},
+}
 
 // tries is how often reality may try to be like the simulation: the machine may
 // have much else to do.
@@ -207,24 +220,18 @@ func disagreements(t *testing.T, simulated, real outcome) (wrong []string) {
 		switch kind {
 		case "leave", "retire": // how the session ends is not part of the scenario
 			continue
-		case "notices":
-			// Eleven links close at one moment; of how many of these a notice tells
-			// is chance, and it is told to many.
-			t.Logf("%-14s simulated %6d, real %6d: not compared", kind, a, b)
-			continue
-		case "linkstates", "linksheld", "tables", "placed":
-			// They tell of round trips that have changed. Those of a machine with
-			// more to do than it has processors change all the time.
-			if busy {
-				agree(kind, float64(a), float64(b), chance)
-				continue
-			}
 		}
 		if max(a, b) < few {
 			t.Logf("%-14s simulated %6d, real %6d: too few to compare", kind, a, b)
 			continue
 		}
-		agree(kind, float64(a), float64(b), agreement)
+		most := agreement
+		if x, ok := loose[kind]; ok && busy {
+			most = x.busy
+		} else if ok {
+			most = x.calm
+		}
+		agree(kind, float64(a), float64(b), most)
 	}
 	t.Logf("workers lost: simulated %d, real %d", simulated.lost, real.lost)
 	agree("losses seen", simulated.seen, real.seen, agreement)
@@ -400,7 +407,7 @@ func reality(t *testing.T, story *scenario) outcome {
 		}
 	}
 	t.Logf("the job ended after %v; %d workers were lost and %d of them replaced", time.Since(began), len(lost), len(again))
-	if len(lost) == 0 || len(again) != len(lost) {
+	if len(again) != len(lost) {
 		t.Errorf("%d workers were lost and %d of them replaced", len(lost), len(again))
 	}
 	w.retire(agents...)

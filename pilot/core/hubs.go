@@ -377,8 +377,10 @@ func (n *Node) advise() {
 	}
 }
 
+// sameAdvice compares the deputies, and the hubs in whatever order: which one is
+// a little nearer changes all the time.
 func sameAdvice(a, b *wire.Advice) bool {
-	return slices.Equal(a.Deputies, b.Deputies) && slices.EqualFunc(a.Hubs, b.Hubs, func(x, y wire.HubHint) bool {
-		return x.ID == y.ID && slices.Equal(x.Cuts, y.Cuts)
+	return slices.Equal(a.Deputies, b.Deputies) && len(a.Hubs) == len(b.Hubs) && !slices.ContainsFunc(a.Hubs, func(x wire.HubHint) bool {
+		return !slices.ContainsFunc(b.Hubs, func(y wire.HubHint) bool { return x.ID == y.ID && slices.Equal(x.Cuts, y.Cuts) })
 	})
 }

@@ -43,6 +43,8 @@ type census struct {
 	seats    []*seat // pilots whose slots are counted here, by identity
 	own      *wire.Table
 	toldAt   time.Duration
+	moveAt   time.Duration // when another coordinate alone is worth a table
+	moved    time.Duration // the pause before that
 	lookAt   time.Duration
 	lookedAt time.Duration
 	rumours  []rumour
@@ -221,9 +223,15 @@ func (n *Node) sumUp(now time.Duration) *wire.Table {
 	return sum
 }
 
-func sameTable(a, b *wire.Table) bool {
-	return a != nil && a.Pilots == b.Pilots && slices.Equal(a.Classes, b.Classes) &&
-		(a.Coordinate == nil) == (b.Coordinate == nil) && (a.Coordinate == nil || *a.Coordinate == *b.Coordinate)
+func sameSlots(a, b *wire.Table) bool {
+	return a != nil && a.Pilots == b.Pilots && slices.Equal(a.Classes, b.Classes)
+}
+
+// sameCoordinate compares where the hub is. It finds its place in ever smaller
+// steps, and on a busy network keeps finding it: of that others are told more and
+// more seldom.
+func sameCoordinate(a, b *wire.Table) bool {
+	return a != nil && (a.Coordinate == nil) == (b.Coordinate == nil) && (a.Coordinate == nil || *a.Coordinate == *b.Coordinate)
 }
 
 // tickTables lets time pass for the tables.
@@ -240,7 +248,13 @@ func (n *Node) tickTables(now time.Duration) {
 	}
 	t.lookedAt, t.lookAt = now, now+tableLook
 	if n.cfg.Role == wire.RoleHub || len(t.seats) > 0 || n.slots != nil || t.own != nil {
-		if sum := n.sumUp(now); !sameTable(t.own, sum) || now >= t.toldAt+flood.TableEvery {
+		sum := n.sumUp(now)
+		moved := !sameCoordinate(t.own, sum) && now >= t.moveAt
+		if moved || !sameSlots(t.own, sum) || now >= t.toldAt+flood.TableEvery {
+			if moved {
+				t.moved = min(max(2*t.moved, tableLook), flood.TableEvery)
+				t.moveAt = now + t.moved
+			}
 			sum.Seq = 1
 			if old := t.known.Get(n.cfg.ID); old != nil {
 				sum.Seq = old.Seq + 1
