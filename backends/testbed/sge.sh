@@ -6,6 +6,9 @@ common=$SGE_ROOT/$SGE_CELL/common spool=/var/spool/gridengine lib=/usr/lib/gride
 as() { runuser -u sgeadmin -- "$@"; }
 
 install -d -o sgeadmin -g sgeadmin /run/gridengine
+# Every command asks a long script what this machine is.
+arch=$("$SGE_ROOT/util/arch")
+printf '#!/bin/sh\necho %s\n' "$arch" >"$SGE_ROOT/util/arch"
 if [ $# -gt 0 ]; then
 	install -d -o sgeadmin -g sgeadmin "$SGE_ROOT/$SGE_CELL" "$common" "$spool" \
 		"$spool/qmaster" "$spool/qmaster/job_scripts" "$spool/spooldb"

@@ -2,7 +2,7 @@ package queuetest
 
 import (
 	"context"
-	"fmt"
+	"crypto/rand"
 	"io"
 	"slices"
 	"strconv"
@@ -84,7 +84,17 @@ func testNodes(s *site) {
 	spec, _ := s.script("")
 	dir := s.Cluster.Spec.Shared + "/nodes"
 	s.sh("mkdir " + dir)
-	spec.Argv = []string{"/bin/sh", "-c", `echo "$(hostname) $GAT_NODE $GAT_JOB" >` + dir + `/$(hostname); exec sleep 1009`}
+	text := `echo "$(hostname) $GAT_NODE $GAT_JOB" >` + dir + `/$(hostname); exec sleep 1009`
+	spec.Argv = []string{"/bin/sh", "-c", text}
+	if !s.NoFiles {
+		large := make([]byte, 1<<20) // as large as a program, which does not fit into pipes
+		rand.Read(large)
+		spec.Files = []gat.JobFile{
+			{Name: "program", Mode: 0o700, Data: []byte("#!/bin/sh\n[ $(wc -c <large) -eq 1048576 ] && " + text + "\n")},
+			{Name: "large", Mode: 0o600, Data: large},
+		}
+		spec.Argv = []string{"./program"}
+	}
 	spec.Stderr = ""
 	spec.Resources = gat.Resources{Shape: gat.Multi, Nodes: n}
 	ids := s.submit(spec)
@@ -220,7 +230,7 @@ func testDescription(s *site) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.Log(fmt.Sprintf("%+v", info))
+	s.Logf("%+v", info)
 	if info.Scheduler == "" || info.Version == "" && !s.Blocks {
 		s.Errorf("the scheduler is %q, version %q", info.Scheduler, info.Version)
 	}

@@ -31,6 +31,9 @@ type Harness struct {
 	// Submit, Status and Cancel are the system's commands that do these things.
 	Submit, Status, Cancel string
 
+	// Foreign is a well-formed identifier of a job that there is not.
+	Foreign gat.JobID
+
 	// Refused are jobs that cannot run in this cluster, by what they ask for.
 	Refused map[string]Refusal
 	// Waiting are jobs that the system takes and never starts, with the words by
