@@ -152,11 +152,13 @@ func TestBootRefused(t *testing.T) {
 }
 
 func FuzzReadBoot(f *testing.F) {
-	good, err := boot().Encode()
-	if err != nil {
-		f.Fatal(err)
+	for _, b := range []*pilot.Boot{boot(), queued(), hubBoot()} {
+		good, err := b.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(good)
 	}
-	f.Add(good)
 	f.Add([]byte(`{"v":1,"role":"hub"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := pilot.ReadBoot(bytes.NewReader(data))
