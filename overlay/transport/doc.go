@@ -25,7 +25,9 @@
 // own for this one stream, presented with a ticket that is good once and was
 // agreed over the carrier. A lane carries the end-to-end TLS and nothing around
 // it, so that a hub splices it in the kernel; where no lane can be made, the hop
-// goes on over the carrier. What is sent is cut into frames with offsets (a
+// goes on over the carrier. Lanes within a machine or a cluster are not paced,
+// whatever the system does by itself: pacing costs a hub more than the bytes
+// do. What is sent is cut into frames with offsets (a
 // flow), which is how it changes from one connection to another, and how it is
 // spread over up to eight of them, its stripes, where a long path loses packets.
 // The ticket keeps strangers from using a hub. It does not protect the bytes
