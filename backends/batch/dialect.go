@@ -81,6 +81,10 @@ type Dialect struct {
 	// Inside is sh that runs "$@" in a running job. Nil means that it cannot be done.
 	Inside func(id gat.JobID) string
 
+	// Growing is what others need to submit, follow and cancel jobs. Nil means that
+	// they cannot.
+	Growing *Growing
+
 	// Probe is sh that describes the system, for Facts to read.
 	Probe string
 	Facts func(out string) (*Facts, error)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -567,6 +568,27 @@ func TestLongScript(t *testing.T) {
 	_, err := q.Submit(t.Context(), gat.JobSpec{Argv: []string{"./f"}, Files: []gat.JobFile{{Name: "f", Mode: 0o700, Data: data}}})
 	if gat.ClassOf(err) != gat.Invalid || !strings.Contains(err.Error(), "the key shared") {
 		t.Errorf("a long script: %v", err)
+	}
+}
+
+// What gzip packs too large for the scheduler, xz of the host may not.
+func TestPressedFile(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("xz"); err != nil {
+		t.Skip("no xz here")
+	}
+	q := open(t, 0)
+	half := make([]byte, 1<<21)
+	rand.Read(half)
+	data := slices.Concat(half, half)
+	if err := os.WriteFile(filepath.Join(q.dir, "copy"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		id := q.submit(gat.JobSpec{Argv: []string{"/bin/sh", "-c", "cmp f \"$COPY\""}, Env: []string{"COPY=" + filepath.Join(q.dir, "copy")}, Files: []gat.JobFile{{Name: "f", Mode: 0o600, Data: data}}})[0]
+		if st := q.until(id, gat.Done, gat.Failed); st.State != gat.Done {
+			t.Errorf("the job is %v", st)
+		}
 	}
 }
 

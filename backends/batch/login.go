@@ -23,13 +23,12 @@ type login struct {
 	every     time.Duration // between two status commands
 	paced     time.Duration
 
-	mu         sync.Mutex
-	facts      *Facts
-	factsAt    time.Time
-	probing    chan struct{} // closed when the probe in progress ended
-	jobs       map[gat.JobID]*memo
-	packedFrom []byte // the last large file, and what it was packed to
-	packed     []byte
+	mu      sync.Mutex
+	facts   *Facts
+	factsAt time.Time
+	probing chan struct{} // closed when the probe in progress ended
+	jobs    map[gat.JobID]*memo
+	packed  [2]packed // the last large files, the newest first
 }
 
 // memo is what a login remembers of a job.

@@ -27,9 +27,9 @@ gat_decode() {
 	fi
 }
 
-# gat_put NAME MODE: makes a file of its input, which is packed.
+# gat_put NAME MODE TOOL SIZE: makes a file of its input, which TOOL packed.
 gat_put() {
-	(umask 077 && gat_decode | gzip -dc >"$gat_dir/$1") 2>/dev/null && chmod "$2" "$gat_dir/$1"
+	(umask 077 && gat_decode | "$3" -dc >"$gat_dir/$1") 2>/dev/null && [ "$(($(wc -c <"$gat_dir/$1")))" -eq "$4" ] && chmod "$2" "$gat_dir/$1"
 }
 
 # gat_fail STATUS: ends without having run the command.

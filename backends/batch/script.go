@@ -35,7 +35,7 @@ const (
 // exitReasons explains them.
 var exitReasons = map[int]string{
 	exitDir:   "the job's working directory is not there on the node",
-	exitFile:  "the job's files could not be unpacked on the node: neither base64 nor gzip may be there, or the disk is full",
+	exitFile:  "the job's files could not be unpacked on the node: a tool for that (base64, gzip or xz) may be missing there, or the disk is full",
 	exitPlace: "the node has no directory for the job's files: none of $TMPDIR, /local, /scratch, /var/tmp, /tmp and /dev/shm is writable, has room and lets programs run",
 	exitSetup: "a line of setup failed",
 }
@@ -43,16 +43,26 @@ var exitReasons = map[int]string{
 // roomKiB is what must be free in a directory beyond what goes there.
 const roomKiB = 32 << 10
 
-// packer packs files for scripts.
-type packer func(data []byte) []byte
+// parcel is data packed for a script: the tool that unpacks it, and lines of base64.
+type parcel struct {
+	tool  string
+	lines []byte
+}
 
-// pack returns data with gzip and base64, in lines.
-func pack(data []byte) []byte {
+// packer packs files for scripts.
+type packer func(data []byte) parcel
+
+// pack packs with gzip.
+func pack(data []byte) parcel {
 	var packed bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	z.Write(data) // neither can fail: the buffer takes everything
 	z.Close()
-	text := base64.StdEncoding.EncodeToString(packed.Bytes())
+	return parcel{"gzip", base64Lines(packed.Bytes())}
+}
+
+func base64Lines(data []byte) []byte {
+	text := base64.StdEncoding.EncodeToString(data)
 	var lines bytes.Buffer
 	for len(text) > 0 {
 		n := min(len(text), 1024)
@@ -163,7 +173,8 @@ done
 		fmt.Fprintf(b, "cd \"$gat_dir\" || gat_fail %d\n", exitPlace)
 	}
 	put := func(name string, mode uint32, data []byte) {
-		fmt.Fprintf(b, "gat_put %s %o <<'GAT_END' || gat_fail %d\n%sGAT_END\n", name, mode, exitFile, pack(data))
+		p := pack(data)
+		fmt.Fprintf(b, "gat_put %s %o %s %d <<'GAT_END' || gat_fail %d\n%sGAT_END\n", name, mode, p.tool, len(data), exitFile, p.lines)
 	}
 	for _, f := range spec.Files {
 		put(f.Name, uint32(f.Mode.Perm())&0o700, f.Data)
@@ -205,20 +216,6 @@ func command(argv, env []string) string {
 }
 
 // shorten is a packer for scripts that people read.
-func shorten(data []byte) []byte {
-	return fmt.Appendf(nil, "(%d bytes, packed with gzip and base64)\n", len(data))
-}
-
-// pack packs large data that comes again and again once.
-func (l *login) pack(data []byte) []byte {
-	const large = 64 << 10
-	if len(data) < large {
-		return pack(data)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !bytes.Equal(l.packedFrom, data) {
-		l.packedFrom, l.packed = bytes.Clone(data), pack(data)
-	}
-	return l.packed
+func shorten(data []byte) parcel {
+	return parcel{"gzip", fmt.Appendf(nil, "(%d bytes, packed with gzip and base64)\n", len(data))}
 }

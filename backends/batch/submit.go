@@ -68,6 +68,14 @@ func (l *login) submit(ctx context.Context, j *Job, times int) ([]gat.JobID, err
 	}
 	script := d.script(j, l.pack)
 	if d.MaxScript > 0 && len(script) > d.MaxScript {
+		for _, f := range j.Spec.Files {
+			if err := l.press(ctx, f.Data); err != nil {
+				return nil, err
+			}
+		}
+		script = d.script(j, l.pack)
+	}
+	if d.MaxScript > 0 && len(script) > d.MaxScript {
 		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(script), d.Title, d.MaxScript),
 			Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"}
 	}
