@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +37,7 @@ func TestMain(m *testing.M) {
 const patience = 30 * time.Second
 
 // params are those of all scripts. Each runs in directories of its own.
-func params(dir string) testscript.Params {
+func params(t *testing.T, dir string) testscript.Params {
 	return testscript.Params{
 		Dir: dir,
 		Setup: func(env *testscript.Env) error {
@@ -53,6 +55,7 @@ func params(dir string) testscript.Params {
 			"await":  cmdAwait,
 			"clean":  cmdClean,
 			"queue":  cmdQueue,
+			"pilot":  cmdPilot(t),
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -68,7 +71,7 @@ func TestScripts(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the scripts run programs for sh")
 	}
-	testscript.Run(t, params("testdata"))
+	testscript.Run(t, params(t, "testdata"))
 }
 
 // cmdStatus is "status N PROGRAM [ARG...]": the program must end with status N.
@@ -125,8 +128,31 @@ func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	bin, queue := ts.MkAbs(".bin"), ts.MkAbs(".queue")
 	ts.Check(batchtest.Install(args[0], bin, queue))
+	ts.Defer(func() { os.RemoveAll(queue) }) // jobs that are held end
 	ts.Setenv("PATH", bin+string(os.PathListSeparator)+ts.Getenv("PATH"))
 	ts.Setenv("GAT_QUEUE", queue)
+}
+
+// cmdPilot returns "pilot": a pilot binary for other machines is at hand. It is built
+// once, in a directory of the test's.
+func cmdPilot(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	path := sync.OnceValues(func() (string, error) {
+		f := bundle.New(bundle.Options{Cache: t.TempDir()})
+		defer f.Close()
+		b, err := f.Find(context.Background(), "linux/amd64")
+		if err != nil {
+			return "", err
+		}
+		return b.Path, nil
+	})
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 0 {
+			ts.Fatalf("usage: pilot")
+		}
+		p, err := path()
+		ts.Check(err)
+		ts.Setenv("ZORILLA_PILOT", p)
+	}
 }
 
 // cmdClean checks that nothing of ours is left: nothing in the directory for
@@ -232,7 +258,7 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := params(dir)
+			p := params(t, dir)
 			setup := p.Setup
 			p.Setup = func(env *testscript.Env) error {
 				env.Setenv("EXAMPLE", dir)

@@ -176,7 +176,15 @@ func (p *printer) tellSite(d launcher.SiteChanged, live bool) string {
 		text = fmt.Sprintf("site %s: %s%s", d.Site, d.State, because(strings.TrimPrefix(d.Error, "site "+d.Site+": ")))
 	case "up":
 		text = fmt.Sprintf("site %s: %d of %d %s up, %d %s", d.Site, d.Up, d.Wanted, plural(d.Wanted, "pilot"), d.Slots, plural(d.Slots, "slot"))
-		if live || p.o.Quiet || d.Up == 0 {
+		if d.Queued > 0 && d.Held > 0 {
+			text = waiting(d)
+		} else if live || p.o.Quiet || d.Up == 0 {
+			return ""
+		}
+	case "queued":
+		// Jobs that are held are a problem, those that wait their turn are not.
+		text = waiting(d)
+		if (live || p.o.Quiet) && d.Held == 0 {
 			return ""
 		}
 	default:

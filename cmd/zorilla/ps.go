@@ -19,7 +19,8 @@ func psCommand(stdout, stderr *os.File) *cli.Command {
 		Description: `A run is "running" while its launcher is, "dead" when its launcher ended without
 recording an end, and otherwise shown with its outcome. LEFT is the number of
 things that may still be at its sites; "zorilla gc" removes them. Runs that left
-nothing are forgotten after 30 days.
+nothing are forgotten after 30 days. Below the table are the sites where pilots wait
+in a queue, with the scheduler's own reason.
 
 With --overlay it shows the network of a run that goes on: its nodes, where they are
 in the space of round-trip times, and the links between them and how each was made.`,
@@ -48,6 +49,7 @@ in the space of round-trip times, and the links between them and how each was ma
 			}
 			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "RUN\tSTATE\tAGE\tDONE\tRUNNING\tLEFT\tCOMMAND")
+			var waits []string
 			for _, r := range runs {
 				st := r.Status
 				left := len(r.Leftovers)
@@ -56,6 +58,11 @@ in the space of round-trip times, and the links between them and how each was ma
 					if now, err := statusNow(c.Context, state, r.Begun.Run); err == nil {
 						st = now
 					}
+					for _, site := range st.Sites {
+						if text := waiting(site.SiteChanged); text != "" {
+							waits = append(waits, r.Begun.Run+": "+text)
+						}
+					}
 				}
 				if r.Err != nil {
 					fmt.Fprintf(stderr, "zorilla: run %s: %v\n", r.Begun.Run, r.Err)
@@ -63,7 +70,13 @@ in the space of round-trip times, and the links between them and how each was ma
 				fmt.Fprintf(w, "%s\t%s\t%s\t%d/%d\t%d\t%d\t%s\n", r.Begun.Run, stateOf(r), since(r.Begun.Time, time.Now()),
 					st.Done, st.Workers, runningOf(r, st), left, cutTo(shellWords(r.Begun.Command), 60))
 			}
-			return w.Flush()
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			for _, text := range waits {
+				fmt.Fprintln(stdout, text)
+			}
+			return nil
 		},
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +163,52 @@ func TestView(t *testing.T) {
 	}
 	if got := view(st, now, 80, 24, true)[1]; !strings.HasPrefix(got, "\x1b[32m") || !strings.HasSuffix(got, "\x1b[0m") {
 		t.Errorf("with colour: %q", got)
+	}
+}
+
+// Why nothing starts is told in the scheduler's words: in the live view, and as
+// lines, each once.
+func TestQueued(t *testing.T) {
+	steps := []struct {
+		site        launcher.SiteChanged
+		live        string // what the live view has after the name
+		plain       string // the line that stays; empty for none
+		quiet, view bool   // it stays also when only problems are told, or beside a live view
+	}{
+		{launcher.SiteChanged{State: "queued", Wanted: 40, Submitted: 40, Queued: 40}, "queued, 0 of 40 pilots up, 40 queued",
+			"site big: 0 of 40 pilots up, 40 queued", false, false},
+		{launcher.SiteChanged{State: "queued", Wanted: 40, Submitted: 40, Queued: 40, Reason: "Priority"}, "queued, 0 of 40 pilots up, 40 queued: Priority",
+			"site big: 0 of 40 pilots up, 40 queued: Priority", false, false},
+		{launcher.SiteChanged{State: "queued", Wanted: 40, Submitted: 40, Queued: 40, Reason: "Priority"}, "queued, 0 of 40 pilots up, 40 queued: Priority",
+			"", false, false},
+		{launcher.SiteChanged{State: "queued", Wanted: 40, Submitted: 40, Queued: 40, Held: 40, Reason: "JobHeldUser"},
+			"queued, 0 of 40 pilots up, 40 queued, 40 of them held: JobHeldUser", "site big: 0 of 40 pilots up, 40 queued, 40 of them held: JobHeldUser", true, true},
+		{launcher.SiteChanged{State: "up", Wanted: 40, Submitted: 40, Queued: 10, Up: 30, Slots: 30}, "up, 30 of 40 pilots up, 10 queued",
+			"site big: 30 of 40 pilots up, 30 slots", false, false},
+		{launcher.SiteChanged{State: "up", Wanted: 40, Submitted: 40, Queued: 10, Held: 2, Up: 30, Slots: 30, Reason: "Eqw"}, "up, 30 of 40 pilots up, 10 queued, 2 of them held: Eqw",
+			"site big: 30 of 40 pilots up, 10 queued, 2 of them held: Eqw", true, true},
+	}
+	plain := newPrinter(&screen{stdout: io.Discard, stderr: io.Discard}, printerOptions{})
+	quiet := newPrinter(&screen{stdout: io.Discard, stderr: io.Discard}, printerOptions{Quiet: true})
+	live := newPrinter(&screen{stdout: io.Discard, stderr: io.Discard, live: true}, printerOptions{})
+	for _, s := range steps {
+		s.site.Site = "big"
+		if got := siteLine(launcher.SiteStatus{SiteChanged: s.site}, 4); got != "  big  "+s.live {
+			t.Errorf("the live view has %q, want %q", got, "  big  "+s.live)
+		}
+		for _, p := range []struct {
+			printer *printer
+			stays   bool
+			name    string
+		}{{plain, true, "plain"}, {quiet, s.quiet, "quiet"}, {live, s.view, "beside a live view"}} {
+			want := ""
+			if p.stays {
+				want = s.plain
+			}
+			if got := p.printer.tell(launcher.Event{Data: s.site}); got != want {
+				t.Errorf("%s: %q, want %q", p.name, got, want)
+			}
+		}
 	}
 }
 

@@ -63,6 +63,8 @@ func siteLine(s launcher.SiteStatus, name int) string {
 	case s.Wanted == 0:
 	case s.Up == s.Wanted:
 		fmt.Fprintf(&b, ", %d %s up", s.Up, plural(s.Up, "pilot"))
+	case s.Queued > 0:
+		fmt.Fprintf(&b, ", %d of %d %s up, %s", s.Up, s.Wanted, plural(s.Wanted, "pilot"), queued(s.SiteChanged))
 	default:
 		fmt.Fprintf(&b, ", %d of %d %s up (%d submitted)", s.Up, s.Wanted, plural(s.Wanted, "pilot"), s.Submitted)
 	}
@@ -72,10 +74,31 @@ func siteLine(s launcher.SiteStatus, name int) string {
 	if s.Sent+s.Got > 0 {
 		fmt.Fprintf(&b, ", %s out, %s in", launcher.FormatSize(s.Sent), launcher.FormatSize(s.Got))
 	}
-	if s.Error != "" {
+	switch {
+	case s.Error != "":
 		b.WriteString(": " + firstLine(s.Error))
+	case s.Queued > 0 && s.Reason != "":
+		b.WriteString(": " + firstLine(s.Reason))
 	}
 	return b.String()
+}
+
+// queued counts the pilots of a site that wait in its queue.
+func queued(s launcher.SiteChanged) string {
+	text := fmt.Sprintf("%d queued", s.Queued)
+	if s.Held > 0 {
+		text += fmt.Sprintf(", %d of them held", s.Held)
+	}
+	return text
+}
+
+// waiting says for whom a site waits, in the scheduler's own words; nothing when no pilot
+// is in a queue.
+func waiting(s launcher.SiteChanged) string {
+	if s.Queued == 0 {
+		return ""
+	}
+	return fmt.Sprintf("site %s: %d of %d %s up, %s%s", s.Site, s.Up, s.Wanted, plural(s.Wanted, "pilot"), queued(s), because(firstLine(s.Reason)))
 }
 
 // stateColour returns the terminal's code for a site's state.
@@ -85,7 +108,7 @@ func stateColour(state string) string {
 		return "32"
 	case "failed", "unclean":
 		return "31"
-	case "detached":
+	case "detached", "queued":
 		return "33"
 	}
 	return ""
