@@ -213,6 +213,9 @@ func (n *Node) Receive(now time.Duration, from wire.NodeID, m wire.Message) {
 		return
 	}
 	l.heard = now
+	if l.buried {
+		n.revive(now, l)
+	}
 	if !l.routed {
 		n.detector.Heard(now, from)
 	}

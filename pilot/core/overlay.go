@@ -52,6 +52,7 @@ type link struct {
 	met     bool   // it has answered our Hello
 	routed  bool   // through hubs
 	advised bool
+	buried  bool  // a hub that was declared dead
 	blamed  uint8 // what it was blamed for, as bits
 }
 

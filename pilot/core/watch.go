@@ -165,6 +165,9 @@ func (n *Node) buried(now time.Duration, b detect.Batch) {
 	var pilots []wire.NodeID
 	for _, id := range b.Nodes {
 		p := n.peers[id]
+		if l := n.link(id); l != nil && !l.routed && l.peer.Role != wire.RolePilot {
+			l.buried = true
+		}
 		switch {
 		case p == nil || p.Role == wire.RolePilot:
 			pilots = append(pilots, id)
@@ -174,6 +177,16 @@ func (n *Node) buried(now time.Duration, b detect.Batch) {
 		}
 	}
 	n.down(now, pilots, n.cfg.ID, b.Reason, false)
+}
+
+// revive takes back what was decided about a hub that is heard over its link:
+// it was cut off for longer than it had, and for less than a connection takes
+// to end.
+func (n *Node) revive(now time.Duration, l *link) {
+	l.buried = false
+	n.watchLink(now, l)
+	n.hubsLink(now, l)
+	n.seen(now, l)
 }
 
 // sooner returns the earlier of two times, of which 0 is none.
