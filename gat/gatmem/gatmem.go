@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/gat"
 )
@@ -70,6 +71,8 @@ type Machine struct {
 	Behind          map[string]*Machine // the machines that can be reached from it
 	HoldJobs        bool                // jobs stay queued until Start
 	ForgetEndedJobs bool                // jobs that ended are unknown
+	Queue           *gat.QueueInfo      // what its queueing system says of itself; nil: it has none
+	PollEvery       time.Duration       // the pace its queueing system asks for
 
 	mu       sync.Mutex
 	closed   bool
@@ -145,7 +148,8 @@ type fault struct {
 
 // Fault makes the next n operations of a kind fail the way do says; n < 0
 // means all from now on. The kinds are "log in", "submit", "status", "cancel",
-// "run", "put", "get", "remove" and "log in further". do may wait for the
+// "run", "put", "get", "remove", "log in further", "describe", "run inside" and
+// "find jobs". do may wait for the
 // context; when it returns nil the operation goes on.
 func (m *Machine) Fault(op string, n int, do func(ctx context.Context) error) {
 	m.mu.Lock()

@@ -13,6 +13,7 @@ import (
 
 // job is a job of the machine. Guarded by Machine.mu.
 type job struct {
+	name      string
 	status    gat.JobStatus
 	proc      *Proc
 	cancelled bool
@@ -60,6 +61,7 @@ func (m *Machine) submit(spec gat.JobSpec) (gat.JobID, error) {
 	}
 	id := gat.JobID(fmt.Sprintf("job.%d.mem", len(m.jobs)+1))
 	m.jobs[id] = &job{
+		name:   spec.Name,
 		status: gat.JobStatus{ID: id, State: gat.Queued, Exit: -1},
 		proc: &Proc{Args: slices.Clone(spec.Argv), Env: slices.Clone(spec.Env), Dir: dir,
 			Stdin: input(spec.Stdin), Stdout: out, Stderr: out,

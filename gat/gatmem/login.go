@@ -35,6 +35,9 @@ func (m *Machine) login() gat.Login {
 	if m.JobsOnly {
 		return struct{ gat.Login }{l}
 	}
+	if m.Queue != nil {
+		return queued{l}
+	}
 	return l
 }
 
@@ -118,6 +121,9 @@ func (l *login) Inner(ctx context.Context, host string, dial gat.DialFunc) (gat.
 		return nil, err
 	}
 	in := inner.login()
+	if q, ok := in.(queued); ok {
+		in = q.login // a plain host: the queue is the head's
+	}
 	if low, ok := in.(*login); ok {
 		l.mu.Lock()
 		ended := l.ended
