@@ -48,6 +48,7 @@ func Dialect() *batch.Dialect {
 		Unclear:  func(st gat.JobStatus) bool { return st.State == gat.Held && strings.Contains(st.Reason, "E") },
 		Cancel:   cancel,
 		Gone:     regexp.MustCompile(`(?i)does not exist|already in deletion|registered the job|has deleted job`),
+		Growing:  growing,
 		Probe:    probeText,
 		Facts:    facts,
 		Faults:   faults,

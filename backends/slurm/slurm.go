@@ -53,6 +53,7 @@ func Dialect() *batch.Dialect {
 		Cancel:    cancel,
 		Gone:      regexp.MustCompile(`(?i)invalid job id|already completing or completed|job/step already|does not exist`),
 		Inside:    inside,
+		Growing:   growing,
 		Probe:     probeText,
 		Facts:     facts,
 		Faults:    faults,
@@ -157,9 +158,7 @@ func ids(out string, j *batch.Job) []gat.JobID {
 // identifiers have the cluster's name.
 func env(j *batch.Job) string {
 	text := envText
-	if slices.ContainsFunc(j.Spec.Resources.Native, func(f string) bool {
-		return strings.HasPrefix(f, "-M") || strings.Contains(f, "--cluster")
-	}) {
+	if slices.ContainsFunc(j.Spec.Resources.Native, namesCluster) {
 		text += "[ -z \"$SLURM_CLUSTER_NAME\" ] || GAT_JOB=\"$GAT_JOB;$SLURM_CLUSTER_NAME\"\n"
 	}
 	if j.Spec.Resources.Walltime == 0 {
