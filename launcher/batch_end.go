@@ -36,6 +36,10 @@ func (b *batchRun) empty(ctx context.Context) error {
 	// Pilots that are up leave by themselves, and take what they made with them.
 	r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Retire(now, r.site.Name, "the run is over") })
 	b.awaitLeaving(ctx)
+	b.mu.Lock()
+	hours := b.queue.Spent(time.Now()).Hours()
+	b.mu.Unlock()
+	r.change(func(c *SiteChanged) { c.Queued, c.Held, c.CoreHours = 0, 0, rounded3(hours) })
 	if err := <-cancelled; err != nil {
 		return err
 	}

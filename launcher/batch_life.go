@@ -84,10 +84,13 @@ func (b *batchRun) do(ctx context.Context, d queue.Do) {
 // failed takes it that a job brought no pilot, with what is known about why.
 func (b *batchRun) failed(ctx context.Context, id gat.JobID, err error) {
 	b.mu.Lock()
-	reason := b.queue.Reason(id)
+	st := b.queue.Status(id)
 	b.mu.Unlock()
-	if reason != "" {
-		err = fmt.Errorf("%w (%s)", err, reason)
+	if st.Exit > 0 {
+		err = fmt.Errorf("%w, with exit status %d", err, st.Exit)
+	}
+	if st.Reason != "" {
+		err = fmt.Errorf("%w (%s)", err, st.Reason)
 	}
 	if text := b.said(ctx); text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
@@ -302,7 +305,9 @@ func (b *batchRun) tell() {
 	hours := b.queue.Spent(time.Now()).Hours()
 	b.mu.Unlock()
 	if news {
-		err = fmt.Errorf("site %s: %w", b.r.site.Name, err)
+		if !strings.Contains(err.Error(), "site "+b.r.site.Name+":") {
+			err = fmt.Errorf("site %s: %w", b.r.site.Name, err)
+		}
 		b.r.s.supply.update(func() {
 			b.r.mu.Lock()
 			b.r.err = err
@@ -320,7 +325,7 @@ func (b *batchRun) tell() {
 			s.Reason = c.Reason
 		}
 		if math.Abs(hours-s.CoreHours) >= 0.1 {
-			s.CoreHours = rounded2(hours)
+			s.CoreHours = rounded3(hours)
 		}
 		switch {
 		case news && c.Up == 0:
@@ -337,5 +342,5 @@ func (b *batchRun) tell() {
 	}
 }
 
-// rounded2 keeps two digits after the point.
-func rounded2(x float64) float64 { return math.Round(x*100) / 100 }
+// rounded3 keeps three digits after the point.
+func rounded3(x float64) float64 { return math.Round(x*1000) / 1000 }

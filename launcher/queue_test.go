@@ -61,7 +61,7 @@ func TestQueue(t *testing.T) {
 				site.Shared = t.TempDir()
 			}
 			x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo rank $ZORILLA_RANK of $ZORILLA_SIZE\n"), Workers: 2}, site)
-			r := x.end(time.Minute)
+			r := x.end(2 * time.Minute)
 			wantOK(t, r)
 			for rank := range 2 {
 				if got, want := b.stdout(r, rank), fmt.Sprintf("rank %d of 2\n", rank); got != want {
@@ -118,7 +118,7 @@ func TestQueueLate(t *testing.T) {
 	x.running(2)
 	q.await("the surplus pilot is cancelled", func() bool { return q.job(1).State == gat.Cancelled })
 	open()
-	r := x.end(30 * time.Second)
+	r := x.end(2 * time.Minute)
 	wantOK(t, r)
 	if q.submits != 1 {
 		t.Errorf("%d submissions, want 1", q.submits)
@@ -140,14 +140,14 @@ func TestQueueRefused(t *testing.T) {
 	if !strings.Contains(s.Error, "invalid partition specified: fast") {
 		t.Errorf("failed with %q, want the scheduler's words", s.Error)
 	}
-	wantOK(t, x.end(time.Minute))
+	wantOK(t, x.end(2 * time.Minute))
 	if q.submits != 1 {
 		t.Errorf("%d submissions of what is wrong, want 1", q.submits)
 	}
 
 	b = newBenchIn(t, nil)
 	x = b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo here\n"), Workers: 1}, q.site(1))
-	r := x.end(time.Minute)
+	r := x.end(2 * time.Minute)
 	if r.Outcome != launcher.OutcomeSites || r.Exit != launcher.ExitSites || !strings.Contains(fmt.Sprint(r.Err), "invalid partition") {
 		t.Errorf("outcome %s, exit %d, error %v; want sites, the scheduler's words", r.Outcome, r.Exit, r.Err)
 	}
@@ -176,7 +176,7 @@ func TestQueueHeld(t *testing.T) {
 	q.await("its pilots are cancelled", func() bool { return q.in(gat.Cancelled) == 2 })
 	other.await("pilots elsewhere", func() bool { return len(other.order) == 1 })
 	other.do(func() { other.job(0).start() })
-	wantOK(t, x.end(time.Minute))
+	wantOK(t, x.end(2 * time.Minute))
 	q.empty()
 	other.empty()
 }
@@ -190,7 +190,7 @@ func TestQueueBroken(t *testing.T) {
 	site := q.site(5)
 	site.Shared = t.TempDir()
 	x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo here\n"), Workers: 1}, site)
-	r := x.end(time.Minute)
+	r := x.end(2 * time.Minute)
 	if r.Outcome != launcher.OutcomeSites || !strings.Contains(fmt.Sprint(r.Err), "exec format error") {
 		t.Errorf("outcome %s, error %v; want sites, what the jobs said", r.Outcome, r.Err)
 	}
@@ -222,7 +222,7 @@ func TestQueueLost(t *testing.T) {
 		return ok && s.Up == 3
 	})
 	open()
-	r := x.end(time.Minute)
+	r := x.end(2 * time.Minute)
 	wantOK(t, r)
 	q.empty()
 	nothingHere(t, r.Run)
@@ -236,7 +236,7 @@ func TestQueueInside(t *testing.T) {
 	site := q.site(2)
 	site.NoHub = true
 	x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo rank $ZORILLA_RANK\n"), Workers: 2}, site)
-	r := x.end(time.Minute)
+	r := x.end(2 * time.Minute)
 	wantOK(t, r)
 	for rank := range 2 {
 		if got, want := b.stdout(r, rank), fmt.Sprintf("rank %d\n", rank); got != want {
@@ -261,7 +261,7 @@ func TestQueueCoreHours(t *testing.T) {
 	site.MaxCoreHours = 3.0 / 3600
 	wait, _ := b.gateHere()
 	x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo here\n" + wait), Workers: 2}, site)
-	r := x.end(time.Minute)
+	r := x.end(2 * time.Minute)
 	if r.Outcome != launcher.OutcomeSites || !strings.Contains(fmt.Sprint(r.Err), "core hours") {
 		t.Errorf("outcome %s, error %v; want sites, core hours", r.Outcome, r.Err)
 	}
@@ -320,5 +320,5 @@ func TestQueueGC(t *testing.T) {
 	}
 	nothingHere(t, x.name)
 	close(x.now)
-	x.end(time.Minute)
+	x.end(2 * time.Minute)
 }

@@ -198,6 +198,10 @@ func (r *siteRun) pilotDown(p wire.Peer, reason string) {
 		return
 	}
 	r.s.deploys.Go(func() { r.keepLog(r.s.work) })
+	if r.batch != nil {
+		r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("a pilot on %s is gone (%s)", p.Name, cmp.Or(reason, "no reason known"))})
+		return
+	}
 	h := r.hostNamed(p.Name)
 	if h == nil || h.restarts >= maxRestarts {
 		return

@@ -68,6 +68,7 @@ type job struct {
 
 	state  gat.State // by the queue's word
 	reason string
+	exit   int       // -1 when not known
 	since  time.Time // in that state, by when we heard of it
 	gone   bool      // the queue has no record of it any more
 	late   bool      // it was told of that its pilot does not call
@@ -119,7 +120,7 @@ func (q *Queue) Submitted(now time.Time, ids []gat.JobID, each int) {
 }
 
 func (q *Queue) add(now time.Time, id gat.JobID, pilots int) *job {
-	j := &job{id: id, pilots: pilots, state: gat.Queued, since: now, up: make(map[wire.NodeID]pilot)}
+	j := &job{id: id, pilots: pilots, state: gat.Queued, exit: -1, since: now, up: make(map[wire.NodeID]pilot)}
 	q.jobs[id] = j
 	q.order = append(q.order, j)
 	return j
@@ -163,7 +164,7 @@ func (q *Queue) Told(now time.Time, st gat.JobStatus) {
 	if st.State != j.state || (st.State == gat.Running && j.reason != "" && st.Reason == "") {
 		j.since = now // the time that a job was suspended is not the pilot's
 	}
-	j.state, j.reason = st.State, st.Reason
+	j.state, j.reason, j.exit = st.State, st.Reason, st.Exit
 	j.gone = st.State == gat.Failed && st.Exit < 0
 }
 
@@ -370,12 +371,13 @@ func (q *Queue) Counts() (c Counts) {
 	return c
 }
 
-// Reason returns the scheduler's words about a job.
-func (q *Queue) Reason(id gat.JobID) string {
-	if j := q.jobs[id]; j != nil {
-		return j.reason
+// Status returns the queue's word on a job.
+func (q *Queue) Status(id gat.JobID) gat.JobStatus {
+	j := q.jobs[id]
+	if j == nil {
+		return gat.JobStatus{ID: id, Exit: -1}
 	}
-	return ""
+	return gat.JobStatus{ID: id, State: j.state, Exit: j.exit, Reason: j.reason}
 }
 
 // Unfinished lists the jobs that may still be in the queue, in the order of
