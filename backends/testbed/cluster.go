@@ -53,6 +53,8 @@ type Spec struct {
 	// Walled keeps nodes from making connections to the head, other than to the
 	// scheduler: what they send to all other ports vanishes. Slurm only.
 	Walled bool
+	// Prun gives the head the command prun of the DAS clusters, on top of Slurm.
+	Prun bool
 }
 
 // maxClusters is what fits into a [subnet] beside the client.
@@ -219,7 +221,16 @@ func (c *Cluster) layOut(s subnet, number int) {
 	}
 }
 
-// hosts are the cluster's, the head first.
+// SharedDir is a directory that head and nodes share and alice can write to;
+// empty if there is none.
+func (c *Cluster) SharedDir() string {
+	if c.Spec.Shared == "/home" {
+		return "/home/alice"
+	}
+	return c.Spec.Shared
+}
+
+// Hosts are the cluster's hosts, the head first.
 func (c *Cluster) Hosts() []*Host { return append([]*Host{c.Head}, c.Nodes...) }
 
 // hostsFile is /etc/hosts within the cluster: all names mean inner addresses.

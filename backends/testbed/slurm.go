@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ const (
 	slurmState   = "/var/lib/slurm"
 	slurmConf    = "/etc/slurm/slurm.conf"
 )
+
+//go:embed prun.sh
+var prunScript string
 
 // slurm is a [Cluster]'s Slurm.
 type slurm struct {
@@ -83,14 +87,18 @@ func (s *slurm) conf() []byte {
 	return []byte(b.String())
 }
 
-func (s *slurm) files(*Host) []hostFile {
-	return []hostFile{
+func (s *slurm) files(h *Host) []hostFile {
+	var more []hostFile
+	if h == s.Head && s.Spec.Prun {
+		more = append(more, hostFile{path: "/usr/local/bin/prun", content: []byte(prunScript), mode: 0o755})
+	}
+	return append(more, []hostFile{
 		{path: "/etc/munge/munge.key", content: s.key, mode: 0o400, owner: "munge"},
 		{path: slurmConf, content: s.conf(), mode: 0o644},
 		// Nothing is mounted there, and slurmd does not start without a word on it.
 		{path: "/etc/slurm/cgroup.conf", content: []byte("CgroupPlugin=cgroup/v1\n"), mode: 0o644},
 		{path: "/etc/slurm/gres.conf", content: fmt.Appendf(nil, "NodeName=%s Name=gpu File=/dev/fakegpu[0-1]\n", s.Nodes[len(s.Nodes)-1].Name), mode: 0o644},
-	}
+	}...)
 }
 
 // slurmDirs makes what the daemons do not make themselves.

@@ -15,7 +15,7 @@ import (
 // Conformance puts the backend through [gattest.Test].
 func Conformance(t *testing.T, h Harness) {
 	c := h.Cluster
-	dir := path.Join(c.Spec.Shared, "gattest")
+	dir := path.Join(c.SharedDir(), "gattest")
 	if _, err := c.Head.ExecAs(t.Context(), c.Head.User, "mkdir", dir); err != nil {
 		t.Fatal(err)
 	}
