@@ -165,3 +165,32 @@ func TestSubstitute(t *testing.T) {
 		t.Error("it still relays, with a hub there")
 	}
 }
+
+// A hub that was cut off for so long that it was declared dead, and comes back
+// over the connections it had, is one of the session again.
+func TestHubComesBack(t *testing.T) {
+	t.Parallel()
+	w := clusters(t, 2, map[string]string{"a": "L", "b": "L", "c": "L", "d": "L"})
+	w.direct = func(a, b string) (time.Duration, bool) {
+		return 8 * time.Millisecond, strings.HasPrefix(a, "hub") && strings.HasPrefix(b, "hub")
+	}
+	w.run(time.Minute)
+	hub, dead := w.peers["hub-a"].ID, false
+	w.lose = func(from, to string, m wire.Message) bool {
+		if m, ok := m.(*wire.Notices); ok {
+			dead = dead || slices.ContainsFunc(m.List, func(n *wire.Notice) bool { return slices.Contains(n.Dead, hub) })
+		}
+		return from == "hub-a" || to == "hub-a"
+	}
+	w.run(13 * time.Second)
+	if !dead {
+		t.Fatal("a hub that is cut off is not declared dead")
+	}
+	w.lose = nil
+	w.run(core.DefaultLease + time.Minute)
+	for _, name := range []string{"L", "hub-b", "hub-c"} {
+		if !slices.ContainsFunc(w.node(name).Peers(), func(p wire.Peer) bool { return p.ID == hub }) {
+			t.Errorf("%s has forgotten the hub", name)
+		}
+	}
+}
