@@ -546,6 +546,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A site that does not describe itself takes jobs all the same; one whose scheduler is
+// down does not.
+func TestNoDescription(t *testing.T) {
+	t.Parallel()
+	q := open(t, 0)
+	q.Write(t, "fault-sinfo", "1\nslurm_load_partitions error: Unable to contact slurm controller (connect failure)\n")
+	if _, err := q.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}}); gat.ClassOf(err) != gat.Transient || err == nil {
+		t.Errorf("with the controller down: %v", err)
+	}
+	q.Write(t, "fault-sinfo", "1\nsinfo is not for users here\n")
+	q.until(q.submit(gat.JobSpec{Argv: []string{"/bin/true"}, Resources: gat.Resources{Queue: "anything"}})[0], gat.Done)
+}
+
 // A cancellation that is refused is an error, unless the jobs were gone.
 func TestRefusedCancel(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,7 @@ import (
 type own struct {
 	environments []environment
 	resources    []resource
-	known        bool
+	known        bool // false: make up names
 }
 
 // environment is a parallel environment.
@@ -31,12 +31,15 @@ type resource struct {
 	name, kind, relation, requestable, consumable string
 }
 
-func ownOf(f *batch.Facts) (own, bool) {
+// ownOf returns what is known, which may be nothing; without facts only a rendering
+// is wanted.
+func ownOf(f *batch.Facts) own {
 	if f == nil {
-		return own{}, false
+		return own{}
 	}
-	o, ok := f.Own.(own)
-	return o, ok
+	o, _ := f.Own.(own)
+	o.known = true
+	return o
 }
 
 // environment chooses what puts a job's slots where they are wanted, and how many
@@ -133,7 +136,7 @@ func facts(out string) (*batch.Facts, error) {
 			f.Info.Version = m[1]
 		}
 	}
-	o := own{known: true}
+	var o own
 	queues := records(s["queues"], "qname")
 	for _, line := range s["load"] {
 		if q, ok := load(line); ok {

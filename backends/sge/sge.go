@@ -69,7 +69,7 @@ func jobName(name string) string {
 
 func submit(j *batch.Job) ([]string, error) {
 	r := j.Spec.Resources
-	site, _ := ownOf(j.Facts)
+	site := ownOf(j.Facts)
 	native, err := batch.Native(r.Native)
 	if err != nil {
 		return nil, err
