@@ -13,7 +13,6 @@ elif [ "${SLURM_MEM_PER_CPU:-0}" -gt 0 ] 2>/dev/null; then
 fi
 GAT_GPUS=${CUDA_VISIBLE_DEVICES:-${ROCR_VISIBLE_DEVICES:-${SLURM_STEP_GPUS:-$SLURM_JOB_GPUS}}}
 GAT_LEFT=
-[ -z "$SLURM_JOB_END_TIME" ] || GAT_LEFT=$((SLURM_JOB_END_TIME - $(date +%s)))
 for gat_s in GAT_JOB GAT_CORES GAT_MEMORY GAT_GPUS GAT_LEFT; do
 	eval "[ -n \"\$$gat_s\" ] && export $gat_s || unset $gat_s"
 done
