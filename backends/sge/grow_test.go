@@ -10,6 +10,7 @@ import (
 
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/sge"
+	"github.com/zorilla-grid/zorilla/backends/testbed/queuetest"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -71,3 +72,5 @@ func TestGrowStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestRealGrow(t *testing.T) { queuetest.Grow(t, real(t)) }
