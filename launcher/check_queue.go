@@ -49,7 +49,6 @@ func (c *SiteCheck) choice(site *Site, info gat.QueueInfo) {
 		c.wrong("the account %q is not one of yours: %s", site.Account, strings.Join(info.Accounts, ", "))
 	}
 	if len(info.Queues) == 0 {
-		c.note("it tells of no queues")
 		return
 	}
 	q, ok := chosenQueue(site, info)

@@ -30,6 +30,7 @@ func facts(out string) (*batch.Facts, error) {
 		return nil, errors.New("parts of the description are missing")
 	}
 	f := &batch.Facts{}
+	f.Info.Notes = []string{"What is known of PBS is from recorded answers of OpenPBS 23.06; it has met no real one."}
 	if m := versionForm.FindStringSubmatch(strings.Join(s["version"], "\n")); m != nil {
 		f.Info.Version = m[1]
 	}

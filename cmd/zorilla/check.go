@@ -142,7 +142,11 @@ func printCheck(out io.Writer, s launcher.SiteCheck) {
 	}
 	fmt.Fprintf(out, "\n%s", s.Site)
 	if q := s.Queue; q != nil {
-		fmt.Fprintf(out, ": %s", strings.TrimSpace(q.Scheduler+" "+q.Version))
+		what := strings.TrimSpace(q.Scheduler + " " + q.Version)
+		if q.Scheduler != "" && strings.HasPrefix(q.Version, q.Scheduler) {
+			what = q.Version
+		}
+		fmt.Fprintf(out, ": %s", what)
 		if q.AccountNeeded {
 			fmt.Fprint(out, ", an account is needed")
 		}
@@ -168,6 +172,9 @@ func printCheck(out io.Writer, s launcher.SiteCheck) {
 	}
 	for _, text := range s.Notes {
 		fmt.Fprintf(out, "  %s\n", text)
+	}
+	if s.Queue != nil && s.Probe == nil {
+		fmt.Fprintln(out, "  the table has what its head node has; --deep looks at a compute node")
 	}
 	if p := s.Probe; p != nil && p.Host != "" {
 		printProbe(out, p)
