@@ -27,6 +27,7 @@ type flood struct {
 	seen   map[wire.NodeID]*seen
 	log    []logged
 	wakeAt time.Duration // 0: nothing is pending
+	fresh  bool          // there is something that was not sent yet
 	// vouches are nodes on a link here that others suspect, and the incarnation
 	// that they must surpass.
 	vouches map[wire.NodeID]uint32
@@ -114,6 +115,7 @@ func (d *Detector) pass(n *wire.Notice, but wire.NodeID) {
 		}
 		d.flood.log = append(d.flood.log, logged{n, d.time})
 	}
+	d.flood.fresh = true
 	for _, p := range d.flood.peers {
 		if p.id != but && p.id != n.Origin {
 			p.add(n, d.time)
@@ -153,6 +155,7 @@ func (d *Detector) meet(id wire.NodeID) {
 	}
 	i, _ := slices.BinarySearchFunc(d.flood.peers, id, func(p *flooded, id wire.NodeID) int { return p.id.Compare(id) })
 	d.flood.peers = slices.Insert(d.flood.peers, i, p)
+	d.flood.fresh = true
 }
 
 // part ends that.
@@ -169,7 +172,10 @@ func (d *Detector) flush() {
 		return
 	}
 	d.publish()
-	d.flood.wakeAt = 0
+	if !d.flood.fresh && (d.flood.wakeAt == 0 || d.time < d.flood.wakeAt) {
+		return
+	}
+	d.flood.fresh, d.flood.wakeAt = false, 0
 	for _, p := range d.flood.peers {
 		if len(p.pending) == 0 && len(p.acks) == 0 {
 			continue
@@ -225,6 +231,7 @@ func (d *Detector) notices(from wire.NodeID, m *wire.Notices) {
 			continue // it is not acknowledged, and comes again when the node is known
 		}
 		if !p.met(n) {
+			d.flood.fresh = true
 			p.acks = append(p.acks, wire.Held{Origin: n.Origin, Seq: n.Seq})
 		}
 		if n.Origin == d.cfg.ID {

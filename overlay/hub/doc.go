@@ -10,6 +10,10 @@
 //	A -> B  LinkStates{what B lacks}
 //	B -> A  LinksHeld{what came}
 //
+// A neighbour is told the first thing at once and what follows within a tenth of
+// a second together. A statement that two neighbours send each other at the same
+// time is its own acknowledgement.
+//
 // From the statements each node computes for itself, for every other one, the
 // hubs to cross: least round-trip time, at most [wire.MaxHops]. The origin of
 // a stream puts the whole route into it (source routing), so that hubs whose
