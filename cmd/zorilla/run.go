@@ -28,8 +28,15 @@ configuration directory. Without any the program runs on this machine. A file:
    hosts = ["node[01-16]"]            # reached through head
    memory = "16GB"                    # of each pilot
 
+   [site.big]
+   url = "slurm+ssh://me@cluster.example.org"   # or sge+ssh, pbs+ssh, prun+ssh
+   pilots = 40                        # jobs in its queue
+   cores = 16                         # of each
+
    [site.here]
    url = "local:"
+
+"zorilla plan" tells what run would do; "zorilla sites check" what works where.
 
 Ctrl-C stops the workers, collects their files and cleans up; a second one only
 cleans up.
