@@ -128,7 +128,7 @@ func (t *attempt) live() (wire.Result, error) {
 // launch starts the process in its sandbox.
 func (t *attempt) launch(slot int, id string) (*worker.Process, error) {
 	p := t.start.Program
-	env := append(os.Environ(), p.Env...)
+	env := append(environ(), p.Env...)
 	env = append(env, t.variables()...)
 	launch, err := t.prepare()
 	if err != nil {

@@ -1,6 +1,8 @@
 package pilot
 
 import (
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,4 +155,10 @@ func isGPU(id string) bool {
 		return true
 	}
 	return strings.HasPrefix(id, "GPU-") || strings.HasPrefix(id, "MIG-")
+}
+
+// environ is the environment that workers start from: ours, without what a
+// scheduler's job was told for us alone.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "GAT_") })
 }

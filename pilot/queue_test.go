@@ -137,12 +137,12 @@ func TestCarried(t *testing.T) {
 		left, _ := filepath.Glob(filepath.Join(s.dir, "*"))
 		t.Errorf("of what came with the job there is left %q", left)
 	}
-	w.submit(1, "pwd; echo $HOME")
+	w.submit(1, "pwd; env | grep ^GAT_; exit 0")
 	if e := wait(w, func(core.JobEnded) bool { return true }); e.Outcome != job.OK {
 		t.Errorf("the job ended with %+v", e)
 	}
-	if got := w.read("worker-0/stdout"); !strings.HasPrefix(got, filepath.Join(scratch, BaseName(os.Getuid()))+"/") {
-		t.Errorf("the worker ran in %q, want a directory in %s", got, scratch)
+	if got := w.read("worker-0/stdout"); strings.Contains(got, "GAT_") || !strings.HasPrefix(got, filepath.Join(scratch, BaseName(os.Getuid()))+"/") {
+		t.Errorf("the worker ran in %q, want a directory in %s and nothing of what its pilot was told", got, scratch)
 	}
 	if said := p.end(patience); p.err != nil {
 		t.Errorf("the pilot ended with %v: %s", p.err, said)
