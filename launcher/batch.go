@@ -48,10 +48,12 @@ type batchRun struct {
 	addresses   []string // on which the hub listens for pilots, HOST:PORT
 	tokens      []wire.Token
 	submissions int
-	inside      bool // pilots are called through the scheduler
-	reached     bool // a pilot has called by itself
-	told        bool // why the site was given up
-	silent      bool // the scheduler does not answer
+	growth      growth      // what the hub is to do while we are away
+	grown       []gat.JobID // that it has submitted
+	inside      bool        // pilots are called through the scheduler
+	reached     bool        // a pilot has called by itself
+	told        bool        // why the site was given up
+	silent      bool        // the scheduler does not answer
 }
 
 func newBatchRun(r *siteRun) *batchRun {

@@ -45,6 +45,13 @@ func (b *batchRun) keep(ctx context.Context) {
 		b.mu.Unlock()
 		b.do(ctx, d)
 		b.tell()
+		hub := b.r.hubOf(b.head)
+		b.mu.Lock()
+		o, order := b.mayOrder(now, hub)
+		b.mu.Unlock()
+		if order {
+			b.r.s.deploys.Go(func() { b.giveOrder(ctx, hub, o) })
+		}
 		if d.Next.IsZero() {
 			timer.Stop()
 		} else {
@@ -160,16 +167,14 @@ func (b *batchRun) submit(ctx context.Context, n int) {
 // the scheduler does.
 func (b *batchRun) trySubmit(ctx, sctx context.Context, n int) (ids []gat.JobID, each int, err error) {
 	r := b.r
-	spec := r.site.PilotJob(r.s.id, n)
+	spec := b.job(n)
 	each = n / spec.Count
-	if w := r.s.job.Walltime; w > 0 && spec.Resources.Walltime == 0 {
-		spec.Resources.Walltime = w + walltimeMargin
-	}
 	token := newToken(wire.RolePilot, 3*n)
-	if err := b.admit(ctx, token); err != nil {
+	number, err := b.admit(ctx, token)
+	if err != nil {
 		return nil, each, err
 	}
-	if err := b.equip(ctx, &spec, token); err != nil {
+	if err := b.equip(ctx, &spec, token, number); err != nil {
 		return nil, each, err
 	}
 	seq, err := r.record(KindJob, "", What{Name: spec.Name})
@@ -190,23 +195,34 @@ func (b *batchRun) trySubmit(ctx, sctx context.Context, n int) (ids []gat.JobID,
 	return ids, each, err
 }
 
-// admit has the site's hub, or this node that calls them, admit pilots by one more token.
-func (b *batchRun) admit(ctx context.Context, t wire.Token) error {
+// job is a submission of n pilots, without the command.
+func (b *batchRun) job(n int) gat.JobSpec {
+	spec := b.r.site.PilotJob(b.r.s.id, n)
+	if w := b.r.s.job.Walltime; w > 0 && spec.Resources.Walltime == 0 {
+		spec.Resources.Walltime = w + walltimeMargin
+	}
+	return spec
+}
+
+// admit has the site's hub, or this node that calls them, admit pilots by one more token, and
+// returns its number.
+func (b *batchRun) admit(ctx context.Context, t wire.Token) (number int, err error) {
 	b.mu.Lock()
 	b.submissions++
+	number = b.submissions
 	b.tokens = append(b.tokens, t)
 	b.tokens = b.tokens[max(0, len(b.tokens)-maxBatchToken):]
 	tokens := append([]wire.Token(nil), b.tokens...)
 	b.mu.Unlock()
 	if b.isInside() {
-		return b.r.s.admit(b.r.site.Name, t)
+		return number, b.r.s.admit(b.r.site.Name, t)
 	}
-	return b.r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Admit(now, b.r.site.Name, tokens) })
+	return number, b.r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Admit(now, b.r.site.Name, tokens) })
 }
 
 // equip gives a submission its command, and what that needs: in the shared directory, or
 // to be carried along.
-func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token) error {
+func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token, number int) error {
 	boot := pilot.Boot{Role: "pilot", Scratch: b.r.site.Scratch}
 	if b.isInside() {
 		boot.Socket = insideSocket
@@ -243,9 +259,7 @@ func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token) e
 	if err != nil {
 		return err
 	}
-	b.mu.Lock()
-	file := path.Join(b.shared.sessionDir(b.r.s.id), b.r.own(bootName, b.submissions))
-	b.mu.Unlock()
+	file := path.Join(b.shared.sessionDir(b.r.s.id), b.r.own(bootName, number))
 	if err := b.head.gat.Put(ctx, file, 0o600, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("site %s: %w", b.r.site.Name, err)
 	}

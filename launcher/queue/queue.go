@@ -267,6 +267,36 @@ func (q *Queue) Drop(ids []gat.JobID) {
 	}
 }
 
+// Dropped reports whether a job was cancelled, as far as we know.
+func (q *Queue) Dropped(id gat.JobID) bool { return q.jobs[id] != nil && q.jobs[id].cancelled }
+
+// Adopt takes jobs of one pilot each that somebody else has submitted in the place of those
+// that were lost.
+func (q *Queue) Adopt(now time.Time, ids []gat.JobID) {
+	q.account(now)
+	for _, id := range ids {
+		if q.jobs[id] == nil {
+			q.add(now, id, 1)
+			q.lost++
+		}
+	}
+}
+
+// Limit is how many lost pilots are replaced at most.
+func (q *Queue) Limit() int { return q.lim.Lost }
+
+// Wanted returns how many pilots are wanted now, and how many may still be submitted in the
+// place of lost ones.
+func (q *Queue) Wanted() (pilots, most int) {
+	switch {
+	case q.closed != nil, q.full:
+		return q.live(), 0
+	case q.lost > q.lim.Lost:
+		return q.lim.Pilots, 0
+	}
+	return q.lim.Pilots, q.lim.Lost - q.lost
+}
+
 // SetJoin changes how long after the start of a job its pilot is late.
 func (q *Queue) SetJoin(d time.Duration) { q.lim.Join = d }
 
