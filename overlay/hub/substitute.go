@@ -86,14 +86,14 @@ type Substitute struct {
 	next time.Duration
 
 	hub       wire.NodeID // the last one
-	lost      bool
 	lostAt    time.Duration
+	lost      bool
 	out       bool
+	term      uint32
 	named     []wire.NodeID // by the hub
 	known     []wire.NodeID // otherwise
 	deputies  []wire.NodeID // in the order in which they are asked, this pilot not among them
 	links     []wire.NodeID // to pilots
-	term      uint32
 	since     time.Duration // the term began, or the last answer came
 	askAt     time.Duration
 	chosen    wire.NodeID // zero: it has not answered yet

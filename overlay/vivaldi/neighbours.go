@@ -25,11 +25,11 @@ type Hint struct {
 
 // candidate is a peer that was heard of and not measured.
 type candidate struct {
-	id         wire.NodeID
-	coordinate wire.Coordinate
-	heard      tick    // when the coordinate was true
-	bound      float32 // milliseconds that the way over a common acquaintance takes
-	at         *wire.Locality
+	id    wire.NodeID
+	spot  spot
+	bound span   // of the way over a common acquaintance
+	at    uint16 // its locality
+	heard tick   // when the spot was true
 }
 
 // Best returns up to limit of the nearest measured peers, nearest first. Those
@@ -50,16 +50,16 @@ func (n *Node) nearest() []int {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(n.samples[a].rtt(), n.samples[b].rtt()) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(n.samples[a].span(), n.samples[b].span()) })
 	return order
 }
 
-// neighbourLimit is the round trip of the last of the neighbours, in milliseconds.
-func (n *Node) neighbourLimit() float64 {
-	var room [Remembered]float64
+// neighbourLimit is the round trip of the last of the neighbours.
+func (n *Node) neighbourLimit() span {
+	var room [Remembered]span
 	all := room[:0]
 	for i := range n.samples {
-		all = append(all, n.samples[i].rtt())
+		all = append(all, n.samples[i].span())
 	}
 	slices.Sort(all)
 	return all[min(Neighbours, len(all))-1]
@@ -73,12 +73,12 @@ func (n *Node) neighbourLimit() float64 {
 //
 // The caller then calls Observe, or [Node.Failed] when there is no answer.
 func (n *Node) Next(now time.Time, view []wire.NodeID) (wire.NodeID, bool) {
-	if now.Before(n.next) {
+	if n.tick(now) < n.next {
 		return wire.NodeID{}, false
 	}
 	id, ok := n.choose(now, view)
 	if ok {
-		n.next = now.Add(n.every)
+		n.next = n.tick(now.Add(n.every))
 		n.probes++
 	}
 	return id, ok
@@ -117,6 +117,7 @@ const (
 	first     = 6 // samples before candidates are worth a probe
 	explore   = 4 // of exploreOf probes go to random peers
 	exploreOf = 10
+	hope      = 1.5 // how much nearer than it should be a candidate may be
 )
 
 // oldNeighbour returns the neighbour whose measurement is the oldest, and old.
@@ -131,8 +132,14 @@ func (n *Node) oldNeighbour(now time.Time) (id wire.NodeID, ok bool) {
 	return id, ok
 }
 
+// nearestCandidate returns the one that should be the nearest, if it may be
+// nearer than one of the neighbours is. Otherwise the probe is better spent on
+// a random peer: those tell most about where the node is.
 func (n *Node) nearestCandidate() (id wire.NodeID, ok bool) {
 	best := math.Inf(1)
+	if len(n.samples) >= Neighbours {
+		best = hope * n.neighbourLimit().milliseconds()
+	}
 	here := n.here()
 	for i := range n.others {
 		c := &n.others[i]
@@ -147,8 +154,9 @@ func (n *Node) nearestCandidate() (id wire.NodeID, ok bool) {
 // not count: those of two nodes in one spot say nothing about the path between
 // them, and a candidate that is farther than hoped costs one probe.
 func (c *candidate) distance(here *wire.Coordinate) float64 {
-	flat := distance(here, &c.coordinate) - float64(here.Height) - float64(c.coordinate.Height)
-	return math.Min(flat, float64(c.bound))
+	there := c.spot.coordinate()
+	flat := distance(here, &there) - float64(here.Height) - float64(there.Height)
+	return math.Min(flat, c.bound.milliseconds())
 }
 
 // Hear takes what a peer tells of others, and of itself, in the order given.
@@ -167,31 +175,32 @@ func (n *Node) Hear(now time.Time, from wire.NodeID, hints []Hint) {
 		heard := n.tick(now.Add(-h.Age))
 		if s := n.sample(p.ID); s != nil {
 			if heard > s.heard {
-				s.coordinate, s.heard, s.at = p.Coordinate, heard, cmp.Or(p.At, s.at)
+				s.spot, s.heard, s.at = spotOf(&p.Coordinate), heard, cmp.Or(n.number(p.At), s.at)
 			}
 			continue
 		}
-		c := candidate{p.ID, p.Coordinate, heard, float32(math.Inf(1)), p.At}
+		bound := span(never)
 		if via > 0 && h.RTT > 0 {
-			c.bound = float32(via + milliseconds(h.RTT))
+			bound = spanOf(via + milliseconds(h.RTT))
 		}
-		n.consider(c)
+		n.consider(candidate{id: p.ID, spot: spotOf(&p.Coordinate), bound: bound, heard: heard}, p.At)
 	}
 }
 
 // consider keeps a candidate: the table holds those that should be near, and
 // chance decides among the others.
-func (n *Node) consider(c candidate) {
+func (n *Node) consider(c candidate, at *wire.Locality) {
 	if i := slices.IndexFunc(n.others, func(o candidate) bool { return o.id == c.id }); i >= 0 {
 		o := &n.others[i]
 		if c.heard > o.heard {
-			o.coordinate, o.heard, o.at = c.coordinate, c.heard, cmp.Or(c.at, o.at)
+			o.spot, o.heard, o.at = c.spot, c.heard, cmp.Or(n.number(at), o.at)
 		}
 		o.bound = min(o.bound, c.bound)
 		return
 	}
+	c.at = n.number(at)
 	if len(n.others) < Candidates {
-		n.others = append(n.others, c)
+		n.others = append(room(n.others, Candidates), c)
 		return
 	}
 	here := n.here()
@@ -217,12 +226,12 @@ func (n *Node) Hints(now time.Time, to Peer) []Hint {
 	for i := range n.samples {
 		s := &n.samples[i]
 		if s.id != to.ID {
-			all = append(all, Hint{peerAt(s.id, s.at, s.coordinate), n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
+			all = append(all, Hint{peerAt(s.id, n.localities.get(s.at), s.spot.coordinate()), n.age(now, s.heard), time.Duration(s.rtt() * float64(time.Millisecond))})
 		}
 	}
 	for i := range n.others {
 		if c := &n.others[i]; c.id != to.ID {
-			all = append(all, Hint{peerAt(c.id, c.at, c.coordinate), n.age(now, c.heard), 0})
+			all = append(all, Hint{peerAt(c.id, n.localities.get(c.at), c.spot.coordinate()), n.age(now, c.heard), 0})
 		}
 	}
 	n.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -273,19 +282,24 @@ func (n *Node) dropCandidate(id wire.NodeID) {
 	}
 }
 
-// The ring of those tried keeps a part of the identity: a mistake costs a probe.
-func mark(id wire.NodeID) uint32 { return binary.BigEndian.Uint32(id[:]) }
+// mark is what the ring of those tried keeps of a peer, salted, so that nobody
+// can have an identity that passes for another's. One candidate of two hundred
+// is taken for one that was tried, for as long as the ring goes round once.
+func (n *Node) mark(id wire.NodeID) uint16 {
+	x := n.salt ^ binary.BigEndian.Uint64(id[:]) ^ binary.BigEndian.Uint64(id[8:])
+	return uint16(x * 0x9e3779b97f4a7c15 >> 48)
+}
 
-func (n *Node) wasTried(id wire.NodeID) bool { return slices.Contains(n.tried, mark(id)) }
+func (n *Node) wasTried(id wire.NodeID) bool { return slices.Contains(n.tried, n.mark(id)) }
 
 func (n *Node) markTried(id wire.NodeID) {
 	if n.wasTried(id) {
 		return
 	}
 	if len(n.tried) < tried {
-		n.tried = append(n.tried, mark(id))
+		n.tried = append(room(n.tried, tried), n.mark(id))
 		return
 	}
-	n.tried[n.at] = mark(id)
-	n.at = (n.at + 1) % tried
+	n.tried[n.turn] = n.mark(id)
+	n.turn = uint8((int(n.turn) + 1) % tried)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// Limits of what a node keeps, about 11 KiB when all are reached.
+// Limits of what a node keeps, about 6 KiB when all are reached.
 const (
-	Remembered = 80  // peers with measurements
-	Candidates = 64  // peers heard of, not measured
+	Remembered = 72  // peers with measurements
+	Candidates = 32  // peers heard of, not measured
 	Neighbours = 8   // nearest measured peers, never forgotten for others
 	MaxHints   = 16  // in one message
 	tried      = 256 // latest measured peers, not proposed again as candidates
@@ -46,17 +46,19 @@ type Node struct {
 	site  string
 	every time.Duration
 	rand  *rand.Rand
+	began time.Time // of ticks
 
-	began   time.Time // of ticks
+	salt    uint64 // of marks
 	self    place
 	said    wire.Coordinate // what others are told; follows self when that has moved
-	version uint16          // of said
 	samples []sample
 	others  []candidate
-	tried   []uint32 // a ring
-	at      int      // where the ring goes on
-	probes  uint64
-	next    time.Time // of the budget
+	localities
+	tried   []uint16 // a ring of marks
+	turn    uint8    // where it goes on
+	probes  uint8    // proposed, modulo 256
+	version uint16   // of said
+	next    tick     // of the budget
 }
 
 // place is the node's own coordinate while it moves.
@@ -67,14 +69,13 @@ type place struct {
 
 // sample is a peer that was measured.
 type sample struct {
-	id         wire.NodeID
-	coordinate wire.Coordinate
-	window     [3]float32 // milliseconds, the latest first
-	heard      tick       // when the coordinate was true
-	measured   tick       // when the node last measured the peer
-	told       uint16     // version of our coordinate that the peer has heard
-	n          uint8      // values in window
-	at         *wire.Locality
+	id       wire.NodeID
+	spot     spot
+	window   [3]span // of measurements, the latest first
+	told     uint16  // version of our coordinate that the peer has heard
+	at       uint16  // its locality
+	heard    tick    // when the spot was true
+	measured tick    // when the node last measured the peer
 }
 
 // tick is time since the node's first observation, in hundredths of a second:
@@ -101,7 +102,7 @@ func New(o Options) (*Node, error) {
 	if o.Rand == nil {
 		return nil, errors.New("a node needs a source of chance")
 	}
-	n := &Node{id: o.ID, site: o.Site, every: o.Every, rand: o.Rand}
+	n := &Node{id: o.ID, site: o.Site, every: o.Every, rand: o.Rand, salt: o.Rand.Uint64()}
 	if n.every <= 0 {
 		n.every = Every
 	}
@@ -171,10 +172,10 @@ func (n *Node) Observe(now time.Time, p Peer, rtt time.Duration) error {
 		return nil
 	}
 	s := n.remember(p.ID)
-	s.coordinate, s.heard, s.measured = p.Coordinate, n.tick(now), n.tick(now)
-	s.at = cmp.Or(p.At, s.at)
+	s.spot, s.heard, s.measured = spotOf(&p.Coordinate), n.tick(now), n.tick(now)
+	s.at = cmp.Or(n.number(p.At), s.at)
 	s.told = n.version // it came with the probe
-	s.add(float32(milliseconds(rtt)))
+	s.add(spanOf(milliseconds(rtt)))
 	n.settle(now)
 	n.say()
 	return nil
@@ -189,11 +190,8 @@ func (n *Node) remember(id wire.NodeID) *sample {
 	}
 	n.markTried(id)
 	fresh := sample{id: id}
-	if l := len(n.samples); l < Remembered {
-		if l == cap(n.samples) { // append would grow beyond the limit
-			n.samples = append(make([]sample, 0, min(max(8, 2*l), Remembered)), n.samples...)
-		}
-		n.samples = append(n.samples, fresh)
+	if len(n.samples) < Remembered {
+		n.samples = append(room(n.samples, Remembered), fresh)
 		return &n.samples[len(n.samples)-1]
 	}
 	// The older of two random ones goes; a neighbour stays.
@@ -201,7 +199,7 @@ func (n *Node) remember(id wire.NodeID) *sample {
 	victim := -1
 	for range 16 {
 		i := n.rand.IntN(len(n.samples))
-		if n.samples[i].rtt() <= limit {
+		if n.samples[i].span() <= limit {
 			continue
 		}
 		if victim >= 0 {
@@ -229,11 +227,11 @@ func (n *Node) sample(id wire.NodeID) *sample {
 // Find returns where a peer says to be, if it has been measured or heard of.
 func (n *Node) Find(id wire.NodeID) (Peer, bool) {
 	if s := n.sample(id); s != nil {
-		return peerAt(id, s.at, s.coordinate), true
+		return peerAt(id, n.localities.get(s.at), s.spot.coordinate()), true
 	}
 	if i := slices.IndexFunc(n.others, func(c candidate) bool { return c.id == id }); i >= 0 {
 		c := &n.others[i]
-		return peerAt(id, c.at, c.coordinate), true
+		return peerAt(id, n.localities.get(c.at), c.spot.coordinate()), true
 	}
 	return Peer{}, false
 }
@@ -267,25 +265,26 @@ func (n *Node) Tell(limit int) []wire.NodeID {
 	return ids
 }
 
-// add puts a measurement into the latency filter, in milliseconds.
-func (s *sample) add(rtt float32) {
+// add puts a measurement into the latency filter.
+func (s *sample) add(rtt span) {
 	copy(s.window[1:], s.window[:2])
 	s.window[0] = rtt
-	s.n = min(s.n+1, uint8(len(s.window)))
 }
 
-// rtt is the lower median of the last three measurements, in milliseconds: one
-// delayed answer changes nothing, a path that has changed is believed the
-// second time.
-func (s *sample) rtt() float64 {
+// span is the lower median of the last three measurements: one delayed answer
+// changes nothing, a path that has changed is believed the second time.
+func (s *sample) span() span {
 	a, b, c := s.window[0], s.window[1], s.window[2]
-	switch s.n {
-	case 1:
-		return float64(a)
-	case 2:
-		return float64(min(a, b))
+	switch {
+	case b == 0:
+		return a
+	case c == 0:
+		return min(a, b)
 	}
-	return float64(max(min(a, b), min(max(a, b), c)))
+	return max(min(a, b), min(max(a, b), c))
 }
+
+// rtt is the span in milliseconds.
+func (s *sample) rtt() float64 { return s.span().milliseconds() }
 
 func clamp(x, low, high float64) float64 { return math.Max(low, math.Min(high, x)) }

@@ -25,8 +25,9 @@ const (
 
 // pull is what a sample is while the node settles.
 type pull struct {
-	rtt    float64 // milliseconds
-	weight float64 // before it is known how well it fits
+	x           [wire.Dimensions]float64 // milliseconds
+	height, rtt float64                  // milliseconds
+	weight      float64                  // before it is known how well it fits
 }
 
 // settle moves the node to where the remembered samples want it: damped
@@ -38,15 +39,20 @@ func (n *Node) settle(now time.Time) {
 	pulls := room[:len(n.samples)]
 	for i := range n.samples {
 		s := &n.samples[i]
-		rtt := s.rtt()
-		pulls[i] = pull{rtt, math.Exp2(-float64(n.age(now, s.measured))/float64(halfLife)) /
-			((rtt + minRTT) * (rtt + minRTT) * (float64(s.coordinate.Error) + surest))}
+		c, rtt := s.spot.coordinate(), s.rtt()
+		p := &pulls[i]
+		for k, x := range c.Position {
+			p.x[k] = float64(x)
+		}
+		p.height, p.rtt = float64(c.Height), rtt
+		p.weight = math.Exp2(-float64(n.age(now, s.measured))/float64(halfLife)) /
+			((rtt + minRTT) * (rtt + minRTT) * (float64(c.Error) + surest))
 	}
 	for range steps {
-		n.step(pulls, math.Max(outlier, 1.5*n.residual()))
+		n.step(pulls, math.Max(outlier, 1.5*n.self.residual(pulls)))
 	}
 	n.bound(&before)
-	e := n.residual()
+	e := n.self.residual(pulls)
 	if few := wire.MaxError / float64(1+len(n.samples)); e < few && len(n.samples) < 2*wire.Dimensions {
 		e = few
 	}
@@ -79,13 +85,16 @@ func (n *Node) bound(before *place) {
 }
 
 // residual is the median of the samples' relative residuals.
-func (n *Node) residual() float64 {
+func (here *place) residual(pulls []pull) float64 {
 	var room [Remembered]float64
-	all := room[:0]
-	here := n.here()
-	for i := range n.samples {
-		s := &n.samples[i]
-		all = append(all, math.Abs(distance(&here, &s.coordinate)-s.rtt())/s.rtt())
+	all := room[:len(pulls)]
+	for i := range pulls {
+		p := &pulls[i]
+		sum := 0.0
+		for k := range p.x {
+			sum += (here.x[k] - p.x[k]) * (here.x[k] - p.x[k])
+		}
+		all[i] = math.Abs(math.Sqrt(sum)+here.height+p.height-p.rtt) / p.rtt
 	}
 	if len(all) == 0 {
 		return wire.MaxError
@@ -99,11 +108,10 @@ func (n *Node) step(pulls []pull, sigma float64) {
 	var a [unknowns][unknowns]float64
 	var b [unknowns]float64
 	total := 0.0
-	for i := range n.samples {
-		s := &n.samples[i]
-		u, d := n.direction(s)
+	for i := range pulls {
 		p := &pulls[i]
-		off := p.rtt - (d + n.self.height + float64(s.coordinate.Height))
+		u, d := n.direction(p)
+		off := p.rtt - (d + n.self.height + p.height)
 		e := off / p.rtt / sigma
 		w := p.weight / (1 + e*e)
 		total += w
@@ -133,11 +141,11 @@ func (n *Node) step(pulls []pull, sigma float64) {
 // direction returns how the distance to a sample's peer grows with each of the
 // unknowns, and the distance without heights. From a peer in the same spot all
 // directions are as good.
-func (n *Node) direction(s *sample) (u [unknowns]float64, d float64) {
+func (n *Node) direction(p *pull) (u [unknowns]float64, d float64) {
 	u[wire.Dimensions] = 1
 	sum := 0.0
 	for k := range n.self.x {
-		u[k] = n.self.x[k] - float64(s.coordinate.Position[k])
+		u[k] = n.self.x[k] - p.x[k]
 		sum += u[k] * u[k]
 	}
 	d = math.Sqrt(sum)
