@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -216,16 +217,18 @@ func (l *login) sh(ctx context.Context, text, in string, args ...string) (answer
 	return answer{string(out), string(complaint), status}, err
 }
 
-// seal is printed behind the output of a command that is to be whole.
-const seal = "gat: end of the answer, status "
+// newSeal returns what is printed behind the output of a command that is to be whole;
+// nothing in the output is taken for it.
+func newSeal() string { return "end-" + rand.Text() + " " }
 
 // ask runs sh whose whole output is an answer, and returns that.
 func (l *login) ask(ctx context.Context, op, text string, args ...string) (string, error) {
+	seal := newSeal()
 	a, err := l.sh(ctx, plain+"(\n"+text+"\n)\nprintf '\\n%s%s\\n' '"+seal+"' \"$?\"\n", "", args...)
 	if err != nil {
 		return "", err
 	}
-	body, status, ok := unseal(a.out)
+	body, status, ok := unseal(a.out, seal)
 	switch {
 	case a.status != 0:
 		return "", l.d.fault(op, gat.JobSpec{}, a.out, a.complaint, a.status)
@@ -238,7 +241,7 @@ func (l *login) ask(ctx context.Context, op, text string, args ...string) (strin
 }
 
 // unseal takes the seal off an answer.
-func unseal(out string) (body string, status int, ok bool) {
+func unseal(out, seal string) (body string, status int, ok bool) {
 	i := strings.LastIndex(out, "\n"+seal)
 	if i < 0 {
 		return "", 0, false
