@@ -12,7 +12,8 @@
 //
 // What a middleware may or may not be able to do beyond starting jobs is an
 // optional ability, a small interface found by assertion: [Runner], [Files],
-// [Inward]. A backend that lacks one is still a backend.
+// [Forwarder], [Inward], and what a queueing system adds to a host: [Headed],
+// [Describer], [Finder], [Insider]. A backend that lacks one is still a backend.
 //
 // The package imports the standard library only and knows nothing of pilots:
 // it sees commands and files.
