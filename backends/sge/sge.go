@@ -11,11 +11,13 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-// Texts for sh: what a job learns of itself, how a job of several nodes starts on
-// each, and what a site is asked.
+// Texts for sh: what a job learns of itself, how long it may run when nobody said
+// so, how a job of several nodes starts on each, and what a site is asked.
 var (
 	//go:embed env.sh
 	envText string
+	//go:embed left.sh
+	leftText string
 	//go:embed spread.sh
 	spreadText string
 	//go:embed probe.sh
@@ -39,7 +41,7 @@ func Dialect() *batch.Dialect {
 		JobName:  jobName,
 		Submit:   submit,
 		IDs:      ids,
-		Env:      func(*batch.Job) string { return envText },
+		Env:      env,
 		Spread:   func(*batch.Job) string { return spreadText },
 		Status:   func([]gat.JobID) string { return `qstat -xml -u "$(id -un)"` + "\n" },
 		States:   states,
@@ -131,6 +133,13 @@ func submit(j *batch.Job) ([]string, error) {
 		argv = append(argv, "-P", r.Account)
 	}
 	return append(argv, native...), nil
+}
+
+func env(j *batch.Job) string {
+	if j.Spec.Resources.Walltime > 0 {
+		return envText
+	}
+	return envText + leftText
 }
 
 var (

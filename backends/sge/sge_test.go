@@ -41,7 +41,7 @@ func TestMulti(t *testing.T) {
 	defer l.Close()
 	out, large := filepath.Join(f.Dir, "out"), make([]byte, 3<<20)
 	rand.Read(large)
-	ids, err := l.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/sh", "./f"}, Stderr: out, Files: []gat.JobFile{{Name: "f", Mode: 0o600, Data: []byte("echo $GAT_JOB $GAT_NODE $GAT_CORES; exit 4\n")}, {Name: "large", Mode: 0o700, Data: large}},
+	ids, err := l.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/sh", "./f"}, Stderr: out, Files: []gat.JobFile{{Name: "f", Mode: 0o600, Data: []byte("echo $GAT_JOB $GAT_NODE $GAT_CORES $GAT_LEFT; exit 4\n")}, {Name: "large", Mode: 0o700, Data: large}},
 		Resources: gat.Resources{Shape: gat.Multi, Nodes: 3}})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestMulti(t *testing.T) {
 	}
 	got := strings.Split(strings.TrimSpace(string(text)), "\n")
 	slices.Sort(got)
-	if want := []string{"1 0 1", "1 1 1", "1 2 1"}; !slices.Equal(got, want) {
+	if want := []string{"1 0 1 60", "1 1 1 60", "1 2 1 60"}; !slices.Equal(got, want) {
 		t.Errorf("the nodes say %q, want %q", got, want)
 	}
 }

@@ -56,7 +56,7 @@ qsub)
 	[ ! -f "$GAT_QUEUE/banner" ] || cat "$GAT_QUEUE/banner"
 	if [ -z "$tasks" ]; then
 		printf '%s' "$hosts" >"$jobs/$id/hosts"
-		enqueue 0 JOB_ID="$id" SGE_TASK_ID=undefined NSLOTS=2 PE_HOSTFILE="$jobs/$id/hosts"
+		enqueue 0 QUEUE=short.q JOB_ID="$id" SGE_TASK_ID=undefined NSLOTS=2 PE_HOSTFILE="$jobs/$id/hosts"
 		echo "$id"
 	else
 		n=1
@@ -129,7 +129,8 @@ qconf)
 	case $1 in
 	-sql) printf 'all.q\nshort.q\n' ;;
 	-sq)
-		printf 'qname                 all.q\npe_list               mpi whole onepernode\nh_rt                  INFINITY\nuser_lists            NONE\n'
+		[ "$2" = short.q ] ||
+			printf 'qname                 all.q\npe_list               mpi whole onepernode\nh_rt                  INFINITY\nuser_lists            NONE\n'
 		printf 'qname                 short.q\npe_list               NONE\nh_rt                  00:01:00\nuser_lists            NONE\n'
 		;;
 	-spl) printf 'mpi\nwhole\nonepernode\n' ;;
