@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/backends/all"
 	"github.com/zorilla-grid/zorilla/launcher"
 )
 
@@ -26,7 +27,8 @@ type child struct {
 	Out     string
 	State   string
 	Lease   time.Duration
-	Quiet   bool // outputs are told without their data
+	Poll    time.Duration // of queueing systems; not 0 brings all backends
+	Quiet   bool          // outputs are told without their data
 }
 
 // childMain runs a job, in the network of a farm's client, and prints its events.
@@ -43,6 +45,9 @@ func childMain(text string) int {
 	}
 	o := launcher.Options{Sites: sites.List, Home: c.Home, Out: c.Out, State: c.State}
 	impatient(c.Lease)(&o)
+	if o.Poll = c.Poll; c.Poll > 0 {
+		o.Backends = all.Registry()
+	}
 	o.Events = func(e launcher.Event) {
 		if o, ok := e.Data.(launcher.OutputWritten); ok && c.Quiet {
 			o.Data = nil
@@ -83,7 +88,7 @@ func (b *bench) startChild(c child) *started {
 	}
 	x := &started{b: b, out: c.Out, began: time.Now(), read: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
-	x.cmd = b.farm.Command(ctx, self)
+	x.cmd = b.net.Command(ctx, self)
 	x.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	x.cmd.Stderr = &x.said
 	out, err := x.cmd.StdoutPipe()

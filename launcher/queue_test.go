@@ -140,7 +140,7 @@ func TestQueueRefused(t *testing.T) {
 	if !strings.Contains(s.Error, "invalid partition specified: fast") {
 		t.Errorf("failed with %q, want the scheduler's words", s.Error)
 	}
-	wantOK(t, x.end(2 * time.Minute))
+	wantOK(t, x.end(2*time.Minute))
 	if q.submits != 1 {
 		t.Errorf("%d submissions of what is wrong, want 1", q.submits)
 	}
@@ -176,7 +176,7 @@ func TestQueueHeld(t *testing.T) {
 	q.await("its pilots are cancelled", func() bool { return q.in(gat.Cancelled) == 2 })
 	other.await("pilots elsewhere", func() bool { return len(other.order) == 1 })
 	other.do(func() { other.job(0).start() })
-	wantOK(t, x.end(2 * time.Minute))
+	wantOK(t, x.end(2*time.Minute))
 	q.empty()
 	other.empty()
 }
