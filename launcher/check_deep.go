@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
 //go:embed check_deep.sh
@@ -28,14 +30,17 @@ type ProbeCheck struct {
 	Free     int64       `json:"free,omitempty"`     // bytes there
 	Java     []JavaCheck `json:"java,omitempty"`
 	Link     string      `json:"link,omitempty"` // how the pilot was connected: direct, ssh, routed...; see [OverlayLink]
+	Hub      bool        `json:"hub,omitempty"`  // that link leads to a hub
 	Error    string      `json:"error,omitempty"`
 }
 
 // Bounds of a probe.
 const (
-	probeWall   = 3 * time.Minute // wall time asked of a queueing system
-	probeRun    = time.Minute     // from the first pilot that joins to the end
-	maxProbeOut = 64 << 10        // bytes of its answer that are read
+	probeWall   = 3 * time.Minute        // wall time asked of a queueing system
+	probeRun    = time.Minute            // from the first pilot that joins to the end
+	probeAsk    = 150 * time.Millisecond // between questions about its pilot's link
+	probeAsks   = 6
+	maxProbeOut = 64 << 10 // bytes of its answer that are read
 )
 
 // ProbeSite runs a job of one worker on one pilot of a site and returns what the
@@ -43,7 +48,7 @@ const (
 // [Run]; Sites, Out and Events are not used. It is a run like others: "zorilla
 // gc" knows of it, should anything stay behind.
 func ProbeSite(ctx context.Context, site *Site, wait time.Duration, opts Options) ProbeCheck {
-	p := &probe{stop: make(chan struct{}), began: time.Now()}
+	p := &probe{ctx: ctx, stop: make(chan struct{}), began: time.Now()}
 	dir, err := os.MkdirTemp("", "zorilla-probe-")
 	if err != nil {
 		return ProbeCheck{Error: err.Error()}
@@ -94,6 +99,7 @@ func probed(site *Site) *Site {
 
 // A probe is a run that only looks.
 type probe struct {
+	ctx     context.Context
 	began   time.Time
 	stop    chan struct{} // closed when it takes too long
 	late    *time.Timer
@@ -103,8 +109,8 @@ type probe struct {
 	mu    sync.Mutex
 	check ProbeCheck
 	out   bytes.Buffer
-	site  SiteChanged
-	gave  bool // it was stopped because it took too long
+	site  SiteChanged // as it was when it was given up
+	gave  bool        // it was stopped because it took too long
 }
 
 // give ends a probe that takes too long.
@@ -122,13 +128,15 @@ func (p *probe) event(e Event) {
 	defer p.mu.Unlock()
 	switch d := e.Data.(type) {
 	case SiteChanged:
-		p.site = d
+		if !p.gave {
+			p.site = d
+		}
 	case PilotChanged:
 		if d.Role == "pilot" && d.State == "up" && p.check.Waited == 0 {
 			p.check.Waited = e.Time.Sub(p.began).Seconds()
 			p.check.Slots = d.Slots
 			p.late.Reset(probeRun)
-			p.asking.Go(func() { p.ask(e.Run, d.Node) })
+			p.asking.Go(func() { p.ask(p.ctx, e.Run, d.Node) })
 		}
 	case OutputWritten:
 		if p.out.Len() < maxProbeOut && d.Stream == "stdout" {
@@ -137,19 +145,43 @@ func (p *probe) event(e Event) {
 	}
 }
 
-// ask asks how a pilot is connected.
-func (p *probe) ask(run, node string) {
-	o, err := p.overlay(run)
-	if err != nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range o.Links {
-		if l.A == node || l.B == node {
-			p.check.Link = l.Path
+// ask asks how a pilot is connected, for as long as its worker sleeps: at first
+// its hub knows no more than that it came.
+func (p *probe) ask(ctx context.Context, run, node string) {
+	tick := time.NewTicker(probeAsk)
+	defer tick.Stop()
+	for range probeAsks {
+		o, err := p.overlay(run)
+		if err != nil {
+			return // it is over
+		}
+		link, hub := linkOf(o, node)
+		p.mu.Lock()
+		p.check.Link, p.check.Hub = link, hub
+		p.mu.Unlock()
+		if link != "" && link != wire.PathRouted.String() {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
+}
+
+// linkOf returns the path of a node's link, to a hub if it has one.
+func linkOf(o Overlay, node string) (path string, toHub bool) {
+	hubs := make(map[string]bool)
+	for _, n := range o.Nodes {
+		hubs[n.ID] = n.Role == wire.RoleHub.String()
+	}
+	for _, l := range o.Links {
+		if hub := hubs[l.A] || hubs[l.B]; (l.A == node || l.B == node) && (hub || path == "") {
+			path, toHub = l.Path, hub
+		}
+	}
+	return path, toHub
 }
 
 // conclude reads what the worker wrote.

@@ -185,8 +185,11 @@ func printCheck(out io.Writer, s launcher.SiteCheck) {
 func printProbe(out io.Writer, p *launcher.ProbeCheck) {
 	fmt.Fprintf(out, "  a worker ran on %s after %s: %d %s offered, %d %s to use, %s of scratch in %s, java %s", p.Host, seconds(p.Waited),
 		p.Slots, plural(p.Slots, "slot"), p.Cores, plural(p.Cores, "core"), size(p.Free), p.Scratch, javaVersions(p.Java))
-	if p.Link != "" {
-		fmt.Fprintf(out, "; its pilot was connected by a link that is %s", p.Link)
+	switch {
+	case p.Link != "" && p.Hub:
+		fmt.Fprintf(out, "; its pilot had a %s link to the hub", p.Link)
+	case p.Link != "":
+		fmt.Fprintf(out, "; its pilot had a %s link to this machine", p.Link)
 	}
 	fmt.Fprintln(out)
 }
