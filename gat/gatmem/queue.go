@@ -15,7 +15,7 @@ import (
 type queued struct{ *login }
 
 // Head returns the login with jobs that start at once.
-func (q queued) Head() gat.Login { return headed{q.login} }
+func (q queued) Head() gat.Login { return headed(q) }
 
 // headed is a login past the queue.
 type headed struct{ *login }

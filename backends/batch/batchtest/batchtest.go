@@ -37,11 +37,10 @@ var (
 
 // Fake is a queueing system in a directory.
 type Fake struct {
-	Dir      string        // the queue
-	Backend  gat.Backend   // the dialect over the shell, with the fake's commands in its PATH
-	Every    time.Duration // between two listings; set before the first login
-	commands string
-	dialect  string
+	Dir     string        // the queue
+	Backend gat.Backend   // the dialect over the shell, with the fake's commands in its PATH
+	Every   time.Duration // between two listings; set before the first login
+	dialect string
 }
 
 // Slurm returns a fake Slurm. The shell runs commands on this machine.
