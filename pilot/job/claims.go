@@ -59,8 +59,9 @@ func (p *Primary) Claim(now time.Duration, from wire.NodeID, site string, c *wir
 }
 
 // Fits returns for how many workers of the job a pilot has slots, if its offer
-// is true, and for how many more than it was granted or has claimed. An offer of
-// no slots is one that is not known, and bounds nothing.
+// is true, and for how many it may claim some now. That bounds a pilot to twice
+// what it offers: the ends of its workers, and of its claims, may still be on their
+// way. An offer of no slots is one that is not known, and bounds nothing.
 func (p *Primary) Fits(pilot wire.NodeID, o *wire.Offer) (all, more int) {
 	if o.Slots == 0 {
 		return wire.MaxRanks, wire.MaxRanks
@@ -68,14 +69,14 @@ func (p *Primary) Fits(pilot wire.NodeID, o *wire.Offer) (all, more int) {
 	if per, ok := flood.PerWorker(o, &p.spec.Needs); ok {
 		all = int(o.Slots) / per
 	}
-	more = all
+	left := 2 * all
 	if m := p.pilots[pilot]; m != nil {
-		more -= len(m.live)
+		left -= len(m.live)
 		for i := range m.claims {
-			more -= m.claims[i].workers
+			left -= m.claims[i].workers
 		}
 	}
-	return all, max(0, more)
+	return all, max(0, min(all, left))
 }
 
 // room returns for how many workers claims are taken: a gang that has invited
