@@ -134,6 +134,16 @@ func (h *hubList) list() []string {
 	return h.now
 }
 
+// prefer makes a hub the first to be called.
+func (h *hubList) prefer(hub string) {
+	list := h.list()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := slices.Index(list, hub); i > 0 {
+		h.now = append([]string{hub}, slices.Delete(slices.Clone(list), i, i+1)...)
+	}
+}
+
 // look reads the file again: no hub can be reached.
 func (h *hubList) look() error {
 	if h.file == "" {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -303,19 +304,27 @@ func (r *resident) awaitAdmission(ctx context.Context) (*transport.Identity, *tr
 	}
 }
 
-// joinAny joins at the first hub that admits us.
+// joinAny joins at the first hub that admits us, which is the first to be
+// called from then on.
 func (r *resident) joinAny(ctx context.Context, request transport.JoinRequest) (*transport.Identity, error) {
-	var errs []error
-	hubs := r.hubs.list()
+	hubs := slices.Clone(r.hubs.list())
 	if len(hubs) == 0 {
 		return nil, fmt.Errorf("no hub is known yet: %s", r.boot.HubsFile)
 	}
-	for _, address := range hubs {
-		identity, err := r.joinAt(ctx, address, request)
+	var errs []error
+	for len(hubs) > 0 {
+		c, err := race(ctx, hubs, dialAddress)
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
+		identity, _, err := transport.Join(ctx, c.conn, c.kind, request)
 		if err == nil {
+			r.hubs.prefer(c.address)
 			return identity, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", address, err))
+		errs = append(errs, fmt.Errorf("%s: %w", c.address, err))
+		hubs = slices.DeleteFunc(hubs, func(h string) bool { return h == c.address })
 	}
 	return nil, errors.Join(errs...)
 }
@@ -337,15 +346,6 @@ func (r *resident) stayAdmitted(ctx context.Context, request transport.JoinReque
 		admit: func(id *transport.Identity) error { return r.agent.readmitted(r.ep, id) },
 	}
 	again.run(ctx, id)
-}
-
-func (r *resident) joinAt(ctx context.Context, address string, request transport.JoinRequest) (*transport.Identity, error) {
-	conn, kind, err := dialAddress(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	identity, _, err := transport.Join(ctx, conn, kind, request)
-	return identity, err
 }
 
 // stayConnected keeps a carrier to one of the hubs until ctx ends. When the
