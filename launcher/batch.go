@@ -313,6 +313,14 @@ func (b *batchRun) up(p wire.Peer) {
 	b.nudge()
 }
 
+// waiting is how many pilots are in the queue, and how many of them are held.
+func (b *batchRun) waiting() (queued, held int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.queue.Counts()
+	return c.Queued, c.Held
+}
+
 // down takes the loss of a pilot.
 func (b *batchRun) down(p wire.Peer, reason string) {
 	why := queue.Lost

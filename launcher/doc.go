@@ -7,6 +7,11 @@
 // collects what the workers make. Everything that happens is told as typed
 // [Event] values to the caller's function; the package prints nothing.
 //
+// At a site with a queueing system the hub runs on the head node and the pilots
+// come out of the queue when the scheduler likes to: what is known of them, and
+// done about them, is package queue's business. What all runs of a user ask one
+// scheduler is asked once.
+//
 // The one rule: nothing is made anywhere before the [Ledger] says so, so that
 // [GC] can always finish what a run could not.
 package launcher

@@ -172,14 +172,18 @@ func (r *siteRun) pilotUp(p wire.Peer) {
 		r.wg.Go(func() { r.direct(r.s.life, h) })
 	}
 	r.mu.Unlock()
+	b := r.queued()
+	if b != nil {
+		b.up(p)
+	}
 	r.change(func(c *SiteChanged) {
 		c.State = "up"
 		c.Up++
 		c.Slots += int(p.Offer.Slots)
+		if b != nil {
+			c.Queued, c.Held = b.waiting()
+		}
 	})
-	if b := r.queued(); b != nil {
-		b.up(p)
-	}
 }
 
 // pilotDown counts a pilot that is gone, and has another one started in its
