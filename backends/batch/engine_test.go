@@ -19,7 +19,6 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-
 // queue is a fake Slurm with a login.
 type queue struct {
 	*testing.T

@@ -248,4 +248,3 @@ func TestPressedFile(t *testing.T) {
 		}
 	}
 }
-
