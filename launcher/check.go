@@ -192,7 +192,13 @@ func checkSite(ctx context.Context, site *Site, o CheckOptions) (c SiteCheck) {
 		wg.Go(func() { info, queueErr = g.Describe(ctx) })
 	}
 	if !site.Local() {
-		wg.Go(func() { _, forwardErr = g.Forward(ctx, "unix", nowhere) })
+		wg.Go(func() {
+			conn, err := g.Forward(ctx, "tcp", nobody)
+			if err == nil {
+				conn.Close()
+			}
+			forwardErr = err
+		})
 	}
 	wg.Go(func() { c.Behind = checkBehind(ctx, g, site) })
 	wg.Wait()
@@ -207,7 +213,7 @@ func checkSite(ctx context.Context, site *Site, o CheckOptions) (c SiteCheck) {
 		c.note("its clock is %v off; runs do not mind", off)
 	}
 	if errors.Is(forwardErr, gat.ErrForwarding) {
-		c.note("the server does not forward connections; everything goes through commands that it runs")
+		c.note("the server does not forward connections; what is behind it is reached through a hub or a command there")
 	}
 	c.Java, c.JavaModules = javas, modules
 	c.java(site, javaErr)
@@ -218,8 +224,8 @@ func checkSite(ctx context.Context, site *Site, o CheckOptions) (c SiteCheck) {
 	return c
 }
 
-// nowhere is a socket that nobody listens at: a server that forwards says so.
-const nowhere = "/nonexistent/zorilla.sock"
+// nobody is where nobody listens: a server that forwards connections says so.
+const nobody = "127.0.0.1:1"
 
 // clockSlack is how far a clock may be off before it is worth a word.
 const clockSlack = time.Minute

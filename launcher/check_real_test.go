@@ -1,0 +1,92 @@
+package launcher_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/backends/all"
+	"github.com/zorilla-grid/zorilla/backends/testbed"
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+// look checks sites from the bench.
+func (b *bench) look(sites string, probe bool) map[string]launcher.SiteCheck {
+	b.t.Helper()
+	o := launcher.CheckOptions{Backends: all.Registry(), Dial: b.net.Dial, Home: b.home}
+	if probe {
+		o.Probe = func(ctx context.Context, site *launcher.Site) launcher.ProbeCheck {
+			return launcher.ProbeSite(ctx, site, 2*time.Minute, b.options("[site.none]\nurl = \"local:\"\n"))
+		}
+	}
+	found := make(map[string]launcher.SiteCheck)
+	for _, c := range launcher.CheckSites(b.t.Context(), b.sites(sites), o) {
+		found[c.Site] = c
+	}
+	return found
+}
+
+// Every kind of host is looked at, and nothing is left there.
+func TestCheckSSH(t *testing.T) {
+	testbed.Require(t)
+	farm := testbed.Shared(t)
+	b := newBench(t, farm)
+	found := b.look(b.everySite()+fmt.Sprintf("[site.gone]\nurl = \"ssh://nobody@%s\"\n", farm.Plain.Addr), false)
+	for _, name := range []string{"here", "plain", "cluster", "closed"} {
+		if c := found[name]; !c.Usable || c.Platform == "" || c.Free == 0 {
+			t.Errorf("site %s: %+v", name, c)
+		}
+	}
+	if c := found["cluster"]; len(c.Behind) != 2 || c.Behind[0].Error != "" || c.Behind[1].Scratch == "" {
+		t.Errorf("hosts behind: %+v", c.Behind)
+	}
+	if c := found["closed"]; len(c.Behind) != 1 || c.Behind[0].Error != "" || !strings.Contains(strings.Join(c.Notes, "\n"), "does not forward") {
+		t.Errorf("a server that does not forward: %+v", c)
+	}
+	if c := found["gone"]; c.Usable || !strings.Contains(strings.Join(c.Wrong, "\n"), "log in") {
+		t.Errorf("somebody unknown: %+v", c)
+	}
+	farm.NoLeftovers(t)
+}
+
+// A real Slurm tells of its queues, and a probe of one of its nodes.
+func TestCheckSlurm(t *testing.T) {
+	testbed.Require(t)
+	cluster := testbed.SharedCluster(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"})
+	b := newBenchIn(t, cluster.Net)
+	found := b.look(fmt.Sprintf(`
+[site.good]
+url = %[1]q
+shared = "/shared"
+cores = 1
+[site.long]
+url = %[1]q
+walltime = "300d"
+[site.typo]
+url = %[1]q
+queue = "nosuch"
+[site.lost]
+url = %[1]q
+shared = "/nosuch"
+`, queueURL(cluster)), true)
+	good := found["good"]
+	if !good.Usable || good.Queue == nil || good.Queue.Scheduler != "Slurm" || good.Queue.Version == "" || len(good.Queue.Queues) == 0 || good.Queue.Shared != "/shared" {
+		t.Fatalf("the cluster: %+v, %+v", good, good.Queue)
+	}
+	if p := good.Probe; p == nil || !strings.HasPrefix(p.Host, "tulip") || p.Host == cluster.Head.Name || p.Slots != 1 || p.Free == 0 || p.Link != "direct" || !p.Hub {
+		t.Errorf("the probe saw %+v", p)
+	}
+	for name, want := range map[string]string{"typo": `there is no queue "nosuch"`, "lost": "/nosuch: no such directory"} {
+		if c := found[name]; c.Usable || !strings.Contains(strings.Join(c.Wrong, "\n"), want) {
+			t.Errorf("site %s: usable %v, wrong %q; want %q", name, c.Usable, c.Wrong, want)
+		}
+	}
+	for _, q := range good.Queue.Queues {
+		if q.Default && q.Walltime > 0 && found["long"].Usable {
+			t.Errorf("a wall time of 300 days is accepted where %s ends jobs after %v s", q.Name, q.Walltime)
+		}
+	}
+	cluster.NoLeftovers(t)
+}
