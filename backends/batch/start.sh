@@ -3,6 +3,8 @@ unset CDPATH GREP_OPTIONS
 gat_nl='
 '
 gat_cr=$(printf '\r')
+PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
+export PATH
 gat_path=$PATH gat_dir=
 
 # gat_catch: hands the signals that come on to the processes that gat_wait waits for.

@@ -1,5 +1,3 @@
-PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
-export PATH
 if [ -z "$gat_given" ]; then
 	GAT_JOB=$PBS_JOBID
 	GAT_CORES=${NCPUS:-$OMP_NUM_THREADS}

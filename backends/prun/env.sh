@@ -1,5 +1,3 @@
-PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
-export PATH
 : >"$1/started"
 GAT_JOB=${1##*.gat-prun-}
 GAT_GPUS=$CUDA_VISIBLE_DEVICES

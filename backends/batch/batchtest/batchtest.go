@@ -70,7 +70,7 @@ func Install(system, bin, queue string) error {
 	systems := map[string]struct{ text, commands string }{
 		"slurm": {slurm, "sbatch squeue scancel scontrol sinfo sacct srun"},
 		"sge":   {sge, "qsub qstat qacct qdel qconf qrsh"},
-		"pbs":   {pbs, "qsub qselect qstat qdel pbsnodes"},
+		"pbs":   {pbs, "qsub qselect qstat qdel pbsnodes pbsdsh ssh"},
 		"prun":  {prun, "prun"},
 	}
 	s, ok := systems[system]

@@ -55,11 +55,16 @@ split() { # ID: sets job and task
 
 case $name in
 qsub)
-	last= jobname=STDIN
+	last= jobname=STDIN nodes=1
 	while [ $# -gt 0 ]; do
 		case $1 in
 		-J) last=${2#1-} ;;
 		-N) jobname=$2 ;;
+		-l)
+			case $2 in
+			select=*) nodes=${2#select=} nodes=${nodes%%:*} ;;
+			esac
+			;;
 		-q) [ "$2" != nope ] || { echo "qsub: Unknown queue" >&2; exit 170; } ;;
 		esac
 		shift
@@ -69,7 +74,12 @@ qsub)
 	cat >"$jobs/$id/script"
 	[ ! -f "$GAT_QUEUE/banner" ] || cat "$GAT_QUEUE/banner"
 	if [ -z "$last" ]; then
-		enqueue 0 PBS_JOBID="$id.pbs0" NCPUS=2
+		n=1
+		while [ "$n" -le "$nodes" ]; do
+			printf 'p%s\n' "$n"
+			n=$((n + 1))
+		done >"$jobs/$id/nodes"
+		enqueue 0 PBS_JOBID="$id.pbs0" NCPUS=2 PBS_NODEFILE="$jobs/$id/nodes"
 		echo "$id.pbs0"
 	else
 		n=1
@@ -125,6 +135,14 @@ qdel)
 		fi
 	done
 	exit $s
+	;;
+pbsdsh) # -n NUMBER -- COMMAND...: with hardly an environment, and no input
+	shift 3
+	exec env -i PBS_JOBID=x "$@" </dev/null
+	;;
+ssh) # -o BatchMode=yes HOST LINE
+	shift 3
+	exec env -i PATH=/usr/bin:/bin /bin/sh -c "$*"
 	;;
 pbsnodes)
 	printf 'p1\n     Mom = p1\n     state = free\n     resources_available.ncpus = 2\n     resources_assigned.ncpus = 1\n\np2\n     state = down\n     resources_available.ncpus = 2\n     resources_assigned.ncpus = 0\n'
