@@ -51,12 +51,20 @@ func TestCheckSSH(t *testing.T) {
 	farm.NoLeftovers(t)
 }
 
-// A real Slurm tells of its queues, and a probe of one of its nodes.
-func TestCheckSlurm(t *testing.T) {
+// Real queueing systems tell of their queues, and a probe of one of their nodes.
+func TestCheckClusters(t *testing.T) {
 	testbed.Require(t)
-	cluster := testbed.SharedCluster(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"})
-	b := newBenchIn(t, cluster.Net)
-	found := b.look(fmt.Sprintf(`
+	for _, tt := range []struct {
+		spec      testbed.Spec
+		scheduler string
+	}{
+		{testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"}, "Slurm"},
+		{testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 3, Shared: "/shared"}, "Grid Engine"},
+	} {
+		t.Run(tt.scheduler, func(t *testing.T) {
+			cluster := testbed.SharedCluster(t, tt.spec)
+			b := newBenchIn(t, cluster.Net)
+			found := b.look(fmt.Sprintf(`
 [site.good]
 url = %[1]q
 shared = "/shared"
@@ -71,22 +79,24 @@ queue = "nosuch"
 url = %[1]q
 shared = "/nosuch"
 `, queueURL(cluster)), true)
-	good := found["good"]
-	if !good.Usable || good.Queue == nil || good.Queue.Scheduler != "Slurm" || good.Queue.Version == "" || len(good.Queue.Queues) == 0 || good.Queue.Shared != "/shared" {
-		t.Fatalf("the cluster: %+v, %+v", good, good.Queue)
+			good := found["good"]
+			if !good.Usable || good.Queue == nil || good.Queue.Scheduler != tt.scheduler || good.Queue.Version == "" || len(good.Queue.Queues) == 0 || good.Queue.Shared != "/shared" {
+				t.Fatalf("the cluster: %+v, %+v, %+v", good, good.Queue, good.Probe)
+			}
+			if p := good.Probe; p == nil || !strings.HasPrefix(p.Host, tt.spec.Name) || p.Host == cluster.Head.Name || p.Slots != 1 || p.Free == 0 || p.Link != "direct" || !p.Hub {
+				t.Errorf("the probe saw %+v", p)
+			}
+			for name, want := range map[string]string{"typo": `there is no queue "nosuch"`, "lost": "/nosuch: no such directory"} {
+				if c := found[name]; c.Usable || !strings.Contains(strings.Join(c.Wrong, "\n"), want) {
+					t.Errorf("site %s: usable %v, wrong %q; want %q", name, c.Usable, c.Wrong, want)
+				}
+			}
+			for _, q := range good.Queue.Queues {
+				if q.Default && q.Walltime > 0 && found["long"].Usable {
+					t.Errorf("a wall time of 300 days is accepted where %s ends jobs after %v s", q.Name, q.Walltime)
+				}
+			}
+			cluster.NoLeftovers(t)
+		})
 	}
-	if p := good.Probe; p == nil || !strings.HasPrefix(p.Host, "tulip") || p.Host == cluster.Head.Name || p.Slots != 1 || p.Free == 0 || p.Link != "direct" || !p.Hub {
-		t.Errorf("the probe saw %+v", p)
-	}
-	for name, want := range map[string]string{"typo": `there is no queue "nosuch"`, "lost": "/nosuch: no such directory"} {
-		if c := found[name]; c.Usable || !strings.Contains(strings.Join(c.Wrong, "\n"), want) {
-			t.Errorf("site %s: usable %v, wrong %q; want %q", name, c.Usable, c.Wrong, want)
-		}
-	}
-	for _, q := range good.Queue.Queues {
-		if q.Default && q.Walltime > 0 && found["long"].Usable {
-			t.Errorf("a wall time of 300 days is accepted where %s ends jobs after %v s", q.Name, q.Walltime)
-		}
-	}
-	cluster.NoLeftovers(t)
 }

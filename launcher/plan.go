@@ -185,7 +185,7 @@ func (s *session) planQueue(site *Site, p *SitePlan, size int64) error {
 	p.Queue = q
 	p.step("log in to the head node by %s", strings.Join(p.URLs, ", else "))
 	if site.NoHub {
-		p.step(`no hub on the head node`)
+		p.step("no hub on the head node: links to the pilots run through the scheduler's own commands")
 		p.port("none on the head node")
 	} else {
 		p.step("a hub on the head node, at the lowest priority, in %s there, removed at the end", scratchOf(site, "$TMPDIR, /tmp or another scratch directory"))

@@ -252,7 +252,7 @@ func TestExamples(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the scripts run programs for sh")
 	}
-	for _, name := range []string{"hello", "montecarlo", "sites"} {
+	for _, name := range []string{"dialects", "hello", "montecarlo", "sites"} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := filepath.Abs(filepath.Join("..", "..", "examples", name))
 			if err != nil {
