@@ -12,7 +12,6 @@ import (
 // gossips is a node's view of the session.
 type gossips struct {
 	sampler *gossip.Sampler // nil: it takes no part
-	sayAt   wire.Coordinate // the coordinate on the own card
 	sayNext time.Duration   // when a coordinate alone is worth another card
 }
 
@@ -62,18 +61,19 @@ func (n *Node) describeSelf(now time.Duration) {
 	if n.slots != nil && n.exit.reason == "" {
 		c.Free = uint32(n.slots.Count(flood.Free))
 	}
-	at := wire.Coordinate{}
+	at := said.Coordinate
 	if n.here != nil {
-		at = n.here.Coordinate()
+		here := n.here.Coordinate()
+		at = here.Bytes()
 	}
+	moved := !slices.Equal(at, said.Coordinate)
 	same := c.Free == said.Free && slices.Equal(c.Hubs, said.Hubs) && slices.Equal(c.Proof, said.Proof)
-	if same && (at == n.sayAt || now < n.sayNext) {
+	if same && (!moved || now < n.sayNext) {
 		return
 	}
-	if at != n.sayAt {
-		c.Coordinate, n.sayNext = at.Bytes(), now+moveEvery
+	if moved {
+		c.Coordinate, n.sayNext = at, now+moveEvery
 	}
-	n.sayAt = at
 	n.sampler.Describe(c)
 }
 

@@ -23,15 +23,22 @@ type hubs struct {
 	graph *hub.Graph
 	sub   *hub.Substitute
 
-	others  []wire.HubHint // what the own hub says about others
-	advised []wire.NodeID  // of a hub: the deputies in the latest advice
-	advice  *wire.Advice   // the latest
-	stale   bool           // the graph has changed since
-	adviseAt,
-	lookAt time.Duration
-	dialled dialled
-	pinged  time.Duration                // when the latest pings were sent
-	ways    map[[2]wire.NodeID]wire.Path // of a launcher: how hubs are linked, as the first one says
+	others   []wire.HubHint // what the own hub says about others
+	lookAt   time.Duration
+	dialled  dialled
+	*relayed // nil for a pilot that has never relayed
+}
+
+// relayed is what a node that relays has for those that it serves.
+type relayed struct {
+	advised  []wire.NodeID // the deputies in the latest advice
+	advice   *wire.Advice  // the latest
+	stale    bool          // the graph has changed since
+	adviseAt time.Duration
+	pings    uint64
+	pinged   time.Duration                // when the latest pings were sent
+	ways     map[[2]wire.NodeID]wire.Path // of a launcher: how hubs are linked, as the first one says
+	ousted   recent                       // those who are gone because their jobs run again
 }
 
 func (n *Node) initHubs(now time.Duration) {
@@ -46,8 +53,8 @@ func (n *Node) initHubs(now time.Duration) {
 // relayFrom gives the node what it needs to relay from now on.
 func (n *Node) relayFrom(now time.Duration) {
 	n.graph = hub.New(n.graphConfig(), now)
-	if n.tab.census == nil {
-		n.tab.census = new(census)
+	if n.relayed == nil {
+		n.relayed, n.tab.census = new(relayed), new(census)
 	}
 }
 

@@ -47,7 +47,7 @@ func (n *Node) receiveJob(now time.Duration, from wire.NodeID, site string, m wi
 	if n.receiveWork(now, from, m) {
 		return
 	}
-	if n.ousted.has(from) {
+	if n.wasOusted(from) {
 		n.send(from, &wire.Retire{Reason: oustedReason})
 		return
 	}

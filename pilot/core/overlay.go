@@ -24,16 +24,14 @@ const (
 
 // overlay is what a node knows of others.
 type overlay struct {
-	order  []*link               // the links there are, by identity
-	peers  map[wire.NodeID]*peer // hubs and launchers only
-	downs  recent                // nodes that are gone
-	ousted recent                // those of them whose jobs run again
-	news   []news
-	board  flood.Board
+	order []*link               // the links there are, by identity
+	peers map[wire.NodeID]*peer // hubs and launchers only
+	downs recent                // nodes that are gone
+	news  []news
+	board flood.Board
 
 	life     time.Duration // the latest sign of life from those we work for
 	led      time.Duration // the latest message of a launcher, over a link
-	pings    uint64
 	pingAt   time.Duration
 	helloAt  time.Duration           // 0: every Hello is answered
 	newsAt   time.Duration           // 0: no news
@@ -225,7 +223,7 @@ func (n *Node) receiveOverlay(now time.Duration, l *link, m wire.Message) bool {
 		n.alive(now, l, m.Quiet)
 		n.send(id, &wire.Pong{Seq: m.Seq})
 	case *wire.Pong:
-		if m.Seq == n.pings && n.peers != nil {
+		if n.peers != nil && m.Seq == n.pings {
 			n.pong(now, l)
 		}
 	case *wire.Leave:

@@ -217,7 +217,7 @@ func (n *Node) mine(id wire.NodeID) bool {
 // them all.
 func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down []wire.NodeID, why []string) {
 	for _, p := range up {
-		if n.ousted.has(p.ID) {
+		if n.wasOusted(p.ID) {
 			continue
 		}
 		if n.cfg.Role == wire.RoleLauncher && p.Role != wire.RolePilot {

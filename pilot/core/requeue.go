@@ -38,10 +38,13 @@ func (n *Node) oust(now time.Duration, p *wire.Peer) {
 	n.down(now, old, n.cfg.ID, "its scheduler has started its job "+p.Job+" again", true)
 }
 
+// wasOusted reports whether a pilot's job runs again under another identity.
+func (n *Node) wasOusted(id wire.NodeID) bool { return n.relayed != nil && n.ousted.has(id) }
+
 // replaced reports whether a pilot that says Hello was ousted. It is told to
 // leave, and is nobody.
 func (n *Node) replaced(l *link) bool {
-	if !n.ousted.has(l.peer.ID) {
+	if !n.wasOusted(l.peer.ID) {
 		return false
 	}
 	n.send(l.peer.ID, &wire.Retire{Reason: oustedReason})
