@@ -12,7 +12,7 @@ const factsLast = 15 * time.Minute
 
 // Describe asks the system for its queues, now.
 func (l *login) Describe(ctx context.Context) (gat.QueueInfo, error) {
-	facts, err := l.probe(ctx, "describe")
+	facts, err := l.probe(ctx)
 	if err != nil {
 		return gat.QueueInfo{}, err
 	}
@@ -21,7 +21,7 @@ func (l *login) Describe(ctx context.Context) (gat.QueueInfo, error) {
 
 // known returns what is known of the site, asked when that was too long ago. Of
 // simultaneous callers one asks.
-func (l *login) known(ctx context.Context, op string) (*Facts, error) {
+func (l *login) known(ctx context.Context) (*Facts, error) {
 	for {
 		l.mu.Lock()
 		if l.facts != nil && time.Since(l.factsAt) < factsLast {
@@ -33,7 +33,7 @@ func (l *login) known(ctx context.Context, op string) (*Facts, error) {
 			wait = make(chan struct{})
 			l.probing = wait
 			l.mu.Unlock()
-			facts, err := l.probe(ctx, op)
+			facts, err := l.probe(ctx)
 			l.mu.Lock()
 			l.probing = nil
 			close(wait)
@@ -49,7 +49,8 @@ func (l *login) known(ctx context.Context, op string) (*Facts, error) {
 	}
 }
 
-func (l *login) probe(ctx context.Context, op string) (*Facts, error) {
+func (l *login) probe(ctx context.Context) (*Facts, error) {
+	const op = "describe"
 	if l.d.Probe == "" {
 		return &Facts{Info: gat.QueueInfo{Scheduler: l.d.Title}}, nil
 	}

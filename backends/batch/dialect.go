@@ -85,7 +85,8 @@ type Dialect struct {
 	// they cannot.
 	Growing *Growing
 
-	// Probe is sh that describes the system, for Facts to read.
+	// Probe is sh that describes the system, for Facts to read. An error of class
+	// Invalid from Facts says that this is another system.
 	Probe string
 	Facts func(out string) (*Facts, error)
 

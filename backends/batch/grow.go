@@ -45,7 +45,7 @@ func (l *login) Grow(ctx context.Context, spec gat.JobSpec, script string) (gat.
 			return gat.Growth{}, &gat.Error{Class: gat.Permanent, Op: op, Err: fmt.Errorf("%w: %w", err, gat.ErrCannot)}
 		}
 	}
-	facts, err := l.known(ctx, op)
+	facts, err := l.permitting(ctx, spec)
 	if err != nil {
 		return gat.Growth{}, err
 	}
@@ -54,14 +54,14 @@ func (l *login) Grow(ctx context.Context, spec gat.JobSpec, script string) (gat.
 	if err != nil {
 		return gat.Growth{}, invalid(op, err)
 	}
-	body := d.script(j, l.pack)
-	if d.MaxScript > 0 && len(body) > d.MaxScript {
-		return gat.Growth{}, invalid(op, fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(body), d.Title, d.MaxScript))
+	body, err := l.script(ctx, j)
+	if err != nil {
+		return gat.Growth{}, err
 	}
 	begin := d.tools() + plain
 	return gat.Growth{
 		Script: []byte(body),
-		Submit: begin + fmt.Sprintf(more, quoteAll(argv), Quote(script), d.Growing.ID),
+		Submit: d.tools() + fmt.Sprintf(more, quoteAll(argv), Quote(script), d.Growing.ID),
 		Status: begin + d.Growing.Status,
 		Cancel: begin + d.Growing.Cancel,
 	}, nil

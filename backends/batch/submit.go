@@ -27,14 +27,8 @@ func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 	if err := d.valid(spec); err != nil {
 		return nil, err
 	}
-	facts, err := l.known(ctx, "submit")
-	switch {
-	case err != nil && (gat.ClassOf(err) == gat.Transient || ctx.Err() != nil):
-		return nil, err
-	case err != nil:
-		facts = &Facts{} // a site may keep its description to itself and take jobs
-	}
-	if err := facts.allow(spec); err != nil {
+	facts, err := l.permitting(ctx, spec)
+	if err != nil {
 		return nil, err
 	}
 	var all []gat.JobID
@@ -54,6 +48,37 @@ func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 	return all, nil
 }
 
+// permitting returns what is known of the site, which does not speak against the job.
+func (l *login) permitting(ctx context.Context, spec gat.JobSpec) (*Facts, error) {
+	facts, err := l.known(ctx)
+	switch class := gat.ClassOf(err); {
+	case err != nil && (class == gat.Transient || class == gat.Invalid || ctx.Err() != nil):
+		return nil, err
+	case err != nil:
+		return &Facts{}, nil // a site may keep its description to itself and take jobs
+	}
+	return facts, facts.allow(spec)
+}
+
+// script renders a job's script, packed as small as it has to be.
+func (l *login) script(ctx context.Context, j *Job) (string, error) {
+	d := l.d
+	script := d.script(j, l.pack)
+	if d.MaxScript == 0 || len(script) <= d.MaxScript {
+		return script, nil
+	}
+	for _, f := range j.Spec.Files {
+		if err := l.press(ctx, f.Data); err != nil {
+			return "", err
+		}
+	}
+	if script = d.script(j, l.pack); len(script) > d.MaxScript {
+		return "", &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(script), d.Title, d.MaxScript),
+			Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"}
+	}
+	return script, nil
+}
+
 // maxTasks is how many jobs an array holds.
 func (d *Dialect) maxTasks(f *Facts) int {
 	if f != nil && f.MaxTasks > 0 {
@@ -69,18 +94,9 @@ func (l *login) submit(ctx context.Context, j *Job, times int) ([]gat.JobID, err
 	if err != nil {
 		return nil, invalid("submit", err)
 	}
-	script := d.script(j, l.pack)
-	if d.MaxScript > 0 && len(script) > d.MaxScript {
-		for _, f := range j.Spec.Files {
-			if err := l.press(ctx, f.Data); err != nil {
-				return nil, err
-			}
-		}
-		script = d.script(j, l.pack)
-	}
-	if d.MaxScript > 0 && len(script) > d.MaxScript {
-		return nil, &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(script), d.Title, d.MaxScript),
-			Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"}
+	script, err := l.script(ctx, j)
+	if err != nil {
+		return nil, err
 	}
 	text, args := one, argv
 	if times > 1 {

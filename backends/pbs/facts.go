@@ -2,6 +2,7 @@ package pbs
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,9 +21,12 @@ var (
 // facts reads what probe.sh prints.
 func facts(out string) (*batch.Facts, error) {
 	s := sections(out)
+	if other := s["other"]; len(other) > 0 {
+		return nil, &gat.Error{Class: gat.Invalid, Op: "describe", Err: fmt.Errorf("this is Grid Engine, not PBS: qstat says %.100q", other[0]), Hint: "begin the URL with sge+"}
+	}
 	for _, line := range s["version"] {
 		if torqueForm.MatchString(line) {
-			return nil, &gat.Error{Class: gat.Permanent, Op: "describe", Err: errors.New("this is Torque, not PBS Professional: " + strings.TrimSpace(line)),
+			return nil, &gat.Error{Class: gat.Invalid, Op: "describe", Err: errors.New("this is Torque, not PBS Professional: " + strings.TrimSpace(line)),
 				Hint: "describe it with a [dialect.NAME] table in the sites file; there is an example for Torque"}
 		}
 	}

@@ -1,7 +1,9 @@
 package pbs_test
 
 import (
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +13,10 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/zorilla-grid/zorilla/backends/batch"
+	"github.com/zorilla-grid/zorilla/backends/batch/batchtest"
+	"github.com/zorilla-grid/zorilla/backends/local"
 	"github.com/zorilla-grid/zorilla/backends/pbs"
+	"github.com/zorilla-grid/zorilla/backends/sge"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -131,8 +136,26 @@ func TestSubmission(t *testing.T) {
 // Torque has commands of the same names.
 func TestTorque(t *testing.T) {
 	t.Parallel()
-	if _, err := pbs.Dialect().Facts("== version\nVersion: 6.1.2\n== server\n== queues\n== end\n"); gat.ClassOf(err) != gat.Permanent || !strings.Contains(err.Error(), "Torque") {
+	if _, err := pbs.Dialect().Facts("== version\nVersion: 6.1.2\n== server\n== queues\n== end\n"); gat.ClassOf(err) != gat.Invalid || !strings.Contains(err.Error(), "Torque") {
 		t.Errorf("Torque: %v", err)
+	}
+}
+
+// So has Grid Engine, and the other way round.
+func TestOtherSystem(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("the small queue needs setsid and /proc")
+	}
+	for want, f := range map[string]*batchtest.Fake{
+		"begin the URL with sge+": batchtest.SGE(t, pbs.Dialect(), local.Backend{}),
+		"begin the URL with pbs+": batchtest.PBS(t, sge.Dialect(), local.Backend{}),
+	} {
+		l := f.Open(t)
+		defer l.Close()
+		if _, err := l.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}}); gat.ClassOf(err) != gat.Invalid || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("another system: %v, want class invalid and %q", err, want)
+		}
 	}
 }
 

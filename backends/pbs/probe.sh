@@ -1,3 +1,10 @@
+case $(qstat -help 2>&1 </dev/null | head -n 1) in
+*GE*[0-9].[0-9]*)
+	echo '== other'
+	qstat -help 2>&1 | head -n 1
+	exit
+	;;
+esac
 echo '== version'
 qstat --version 2>&1 | head -n 1
 echo '== server'

@@ -127,6 +127,9 @@ var versionForm = regexp.MustCompile(`^(?:[A-Za-z(]+ ?)*([0-9]+(?:\.[0-9]+)*[a-z
 // facts reads what probe.sh prints.
 func facts(out string) (*batch.Facts, error) {
 	s := batch.Sections(out)
+	if other := s["other"]; len(other) > 0 {
+		return nil, &gat.Error{Class: gat.Invalid, Op: "describe", Err: fmt.Errorf("this is PBS, not Grid Engine: qstat says %.100q", other[0]), Hint: "begin the URL with pbs+"}
+	}
 	if s["load"] == nil || s["queues"] == nil || s["end"] == nil {
 		return nil, errParts
 	}

@@ -1,3 +1,10 @@
+case $(qstat --version 2>&1 </dev/null | head -n 1) in
+*pbs_version* | Version:*)
+	echo '== other'
+	qstat --version 2>&1 | head -n 1
+	exit
+	;;
+esac
 echo '== version'
 qstat -help 2>&1 | head -n 1
 echo '== load'

@@ -97,6 +97,7 @@ qstat)
 	history= only=
 	case "$*" in
 	--version) echo "pbs_version = 23.06.06"; exit ;;
+	-help) echo "qstat: invalid option -- 'e'" >&2; exit 2 ;;
 	-B*)
 		printf 'Server: pbs0\n    server_state = Active\n    default_queue = workq\n    max_array_size = 10000\n\n'
 		exit

@@ -70,6 +70,7 @@ qsub)
 qstat)
 	case "$*" in
 	-help) echo "SGE 8.1.9"; exit 1 ;;
+	--version) echo "error: Unknown option --version" >&2; exit 1 ;;
 	"-g c")
 		echo "CLUSTER QUEUE                   CQLOAD   USED    RES  AVAIL  TOTAL aoACDS  cdsuE  "
 		echo "--------------------------------------------------------------------------------"
