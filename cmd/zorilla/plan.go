@@ -79,7 +79,12 @@ func printPlan(out io.Writer, p *launcher.Plan) {
 			fmt.Fprintf(out, "  port: %s\n", port)
 		}
 		if q := s.Queue; q != nil && q.Script != "" {
-			fmt.Fprintf(out, "  submit: %s\n  status: %s\n  cancel: %s\n", shellWords(q.Submit), shellWords(q.Status), shellWords(q.Cancel))
+			for _, c := range []struct {
+				what string
+				argv []string
+			}{{"submit", q.Submit}, {"status", q.Status}, {"cancel", q.Cancel}} {
+				fmt.Fprintf(out, "  %s: %s\n", c.what, strings.ReplaceAll(strings.TrimSpace(shellWords(c.argv)), "\n", "\n    "))
+			}
 		}
 	}
 	for _, s := range p.Sites {
