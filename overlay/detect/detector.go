@@ -144,9 +144,10 @@ type Detector struct {
 	inc      uint32
 	asks     uint64
 
-	members  []*member     // by identity
-	watched  []*member     // by identity
-	orphanAt time.Duration // when the first one's lease ends, or earlier; 0: never
+	members  []*member               // by identity
+	index    map[wire.NodeID]*member // the same, when there are many
+	watched  []*member               // by identity
+	orphanAt time.Duration           // when the first one's lease ends, or earlier; 0: never
 	links    links
 	ended    []ended
 	gone     nodeSet

@@ -23,10 +23,29 @@ func (d *Detector) findMember(id wire.NodeID) (int, bool) {
 
 // member returns what is known of a node; nil when it is no member.
 func (d *Detector) member(id wire.NodeID) *member {
+	if d.index != nil {
+		return d.index[id]
+	}
 	if i, found := d.findMember(id); found {
 		return d.members[i]
 	}
 	return nil
+}
+
+// fewMembers are so many that one of them is found by search.
+const fewMembers = 16
+
+// indexMember keeps a hub from searching among all members at every message.
+func (d *Detector) indexMember(m *member) {
+	switch {
+	case d.index != nil:
+		d.index[m.ID] = m
+	case len(d.members) > fewMembers:
+		d.index = make(map[wire.NodeID]*member, 2*len(d.members))
+		for _, x := range d.members {
+			d.index[x.ID] = x
+		}
+	}
 }
 
 func (d *Detector) join(x Member) {
@@ -43,6 +62,7 @@ func (d *Detector) join(x Member) {
 		m.beatAt = d.time + time.Duration(mix(x.ID, d.cfg.Seed)%uint64(d.cfg.Period))
 		i, _ := d.findMember(x.ID)
 		d.members = slices.Insert(d.members, i, m)
+		d.indexMember(m)
 	} else if m.Member == x && m.orphan == 0 {
 		return
 	}
@@ -82,6 +102,7 @@ func (d *Detector) remove(id wire.NodeID) {
 	}
 	i, _ := d.findMember(id)
 	d.members = slices.Delete(d.members, i, i+1)
+	delete(d.index, id)
 	d.unwatch(m)
 	if d.hubs.leave(id) {
 		d.rewatchHubs()

@@ -15,6 +15,9 @@ const (
 	MaxDown  = 64       // nodes that one which comes is told to be gone
 	maxGone  = MaxKnown // nodes that are remembered to be gone: all that leave at once
 
+	maxNews  = 4 * wire.MaxPeers // changes told at once
+	fewLinks = 16                // among which one is found by search
+
 	newsPause   = 50 * time.Millisecond // to gather changes into one message
 	retireEvery = 2 * time.Second
 	refreshEach = 15              // pings
@@ -25,6 +28,7 @@ const (
 // overlay is what a node knows of others.
 type overlay struct {
 	order []*link               // the links there are, by identity
+	index map[wire.NodeID]*link // the same, of a node that has many
 	peers map[wire.NodeID]*peer // hubs and launchers only
 	downs recent                // nodes that are gone
 	news  []news
@@ -59,6 +63,9 @@ func (l *link) rtt() time.Duration { return time.Duration(l.micros) * time.Micro
 
 // link returns the link to a node; nil when there is none.
 func (o *overlay) link(id wire.NodeID) *link {
+	if o.index != nil {
+		return o.index[id]
+	}
 	if i, found := slices.BinarySearchFunc(o.order, id, byID); found {
 		return o.order[i]
 	}
@@ -124,9 +131,11 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	l := &link{peer: &p, heard: now, routed: routed, spent: bucket{tokens: pilotBurst, at: now}}
 	if i, found := slices.BinarySearchFunc(n.order, p.ID, byID); !found {
 		n.order = slices.Insert(n.order, i, l)
+		n.indexLink(l)
 	} else {
 		old := n.order[i]
 		n.order[i] = l
+		n.indexLink(l)
 		if routed {
 			n.watchUnlink(now, old)
 			n.hubsUnlink(now, old)
@@ -158,6 +167,19 @@ func (n *Node) linkUp(now time.Duration, p wire.Peer, routed bool) {
 	n.settle(now)
 }
 
+// indexLink keeps a hub from searching among all its links at every message.
+func (o *overlay) indexLink(l *link) {
+	switch {
+	case o.index != nil:
+		o.index[l.peer.ID] = l
+	case len(o.order) > fewLinks:
+		o.index = make(map[wire.NodeID]*link, 2*len(o.order))
+		for _, x := range o.order {
+			o.index[x.peer.ID] = x
+		}
+	}
+}
+
 func byID(l *link, id wire.NodeID) int { return l.peer.ID.Compare(id) }
 
 // LinkDown tells that the link to a peer has ended. The peer may be alive.
@@ -168,6 +190,7 @@ func (n *Node) LinkDown(now time.Duration, id wire.NodeID) {
 	}
 	i, _ := slices.BinarySearchFunc(n.order, id, byID)
 	n.order = slices.Delete(n.order, i, i+1)
+	delete(n.index, id)
 	n.moved()
 	n.watchUnlink(now, l)
 	n.hubsUnlink(now, l)

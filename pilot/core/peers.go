@@ -167,8 +167,11 @@ func (n *Node) tell(x news) {
 // flushNews tells launchers what changed, and other hubs, and those pilots that
 // are the primary of a job, who is gone.
 func (n *Node) flushNews() {
-	news := n.news
-	n.news, n.newsAt = nil, 0
+	news := n.news[:min(len(n.news), maxNews)]
+	n.news, n.newsAt = n.news[len(news):], 0
+	if len(n.news) == 0 {
+		n.news = nil
+	}
 	for _, l := range n.order {
 		up := l.peer.Role == wire.RoleLauncher && n.cfg.Role == wire.RoleHub
 		near := l.peer.Role == wire.RoleHub && !l.routed
