@@ -114,6 +114,9 @@ type SitesRules struct {
 
 	// URL says what is wrong with a URL, its scheme included.
 	URL func(*url.URL) error
+
+	// Site says what is wrong with a site whose keys are each all right.
+	Site func(*Site) error
 }
 
 // ParseSites is [ReadSites] for a file that was read already; name is used in
@@ -252,8 +255,14 @@ func (r *sitesReader) read(tree map[string]any) (*Sites, error) {
 		s := defaults
 		s.Name, s.File, s.Line = name, r.file, r.lines[keyPath(path...)]
 		s.Setup, s.Native = slices.Clone(defaults.Setup), slices.Clone(defaults.Native)
+		before := len(r.errs)
 		r.table(path, name, t, &s, false)
 		r.whole(path, t, &s)
+		if r.rules.Site != nil && len(r.errs) == before {
+			if err := r.rules.Site(&s); err != nil {
+				r.errorf(path, name, "%v", err)
+			}
+		}
 		sites = append(sites, &s)
 	}
 	if len(r.errs) > 0 {

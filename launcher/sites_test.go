@@ -38,6 +38,12 @@ var rules = launcher.SitesRules{
 		}
 		return nil
 	},
+	Site: func(s *launcher.Site) error {
+		if s.Shape == launcher.ShapeMulti && s.URLs[0].Scheme == "sge+ssh" {
+			return errors.New("no jobs of several nodes")
+		}
+		return nil
+	},
 }
 
 func TestParseSites(t *testing.T) {
@@ -167,6 +173,7 @@ func TestParseSitesErrors(t *testing.T) {
 		{"url in defaults", "[defaults]\nurl = \"local:\"\n" + ok, `sites.toml:2: "url" belongs to a site; write it under [site.NAME]`},
 		{"defaults not a table", "defaults = 1\n" + ok, `sites.toml:1: "defaults" is a table; write [defaults]`},
 		{"hosts of a queue", queue + "hosts = [\"n[1-3]\"]\n", `sites.toml:3: site "a": "hosts" cannot be chosen where a queueing system does; write pilots = 3, and "constraint" for what they must have`},
+		{"what a backend cannot", "[site.a]\nurl = \"sge+ssh://h\"\nshape = \"multi\"\n", `sites.toml:1: site "a": no jobs of several nodes`},
 		{"two queueing systems", "[site.a]\nurls = [\"slurm+ssh://h\", \"sge+ssh://h\"]\n", `sites.toml:2: site "a": "slurm+ssh://h" and "sge+ssh://h" lead to different queueing systems; make two sites of them`},
 		{"queue or not", "[site.a]\nurls = [\"slurm+ssh://h\", \"ssh://h\"]\n", `"slurm+ssh://h" and "ssh://h" lead to different queueing systems`},
 		{"shape", queue + "shape = \"round\"\n", `sites.toml:3: site "a": shape: "round" is unknown; write shape = "array" (`},

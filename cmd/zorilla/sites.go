@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -45,9 +46,34 @@ func readSites(path string) (*launcher.Sites, []gat.Backend, error) {
 			backends = append(backends, more...)
 			return err
 		},
-		URL: func(u *url.URL) error { return checkURL(backends, u) },
+		URL:  func(u *url.URL) error { return checkURL(backends, u) },
+		Site: func(s *launcher.Site) error { return checkQueue(backends, s) },
 	})
 	return file, backends, err
+}
+
+// checkQueue says what a queueing system cannot be asked for, before anybody asks.
+func checkQueue(backends []gat.Backend, s *launcher.Site) error {
+	for _, u := range s.URLs {
+		i := slices.IndexFunc(backends, func(b gat.Backend) bool { return slices.Contains(b.Schemes(), u.Scheme) })
+		r, ok := backends[i].(gat.Renderer)
+		if !ok {
+			continue
+		}
+		spec := s.PilotJob("", s.PilotCount())
+		spec.Argv = []string{"/bin/true"}
+		_, err := r.Render(u, spec)
+		if e, ok := errors.AsType[*gat.Error](err); ok {
+			if e.Hint != "" {
+				return fmt.Errorf("%w (%s)", e.Err, e.Hint)
+			}
+			return e.Err
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkURL says what is wrong with a site's URL.
