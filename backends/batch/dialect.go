@@ -111,9 +111,18 @@ type Facts struct {
 	// nil means that they are not known.
 	Features map[string][]string
 
+	// Largest is what the largest node of a queue has, by queue; 0 is not known.
+	Largest map[string]Node
+
 	MaxTasks int // jobs of an array, when the site says so
 
 	Own any // the dialect's own
+}
+
+// A Node is the size of a node.
+type Node struct {
+	Cores  int
+	Memory int64 // bytes
 }
 
 // Queue returns what is known of the queue that a job would go to.

@@ -247,12 +247,14 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	q := open(t, 0)
 	for want, r := range map[string]gat.Resources{
-		`the queue "nope" is not there`:           {Queue: "nope"},
-		"the wall time 3d is over the queue's":    {Walltime: 72 * time.Hour},
-		"the wall time 2h is over the queue's":    {Walltime: 2 * time.Hour, Queue: "debug"},
-		"there are no 8 nodes for one job (debug": {Shape: gat.Multi, Nodes: 8},
-		`no node fulfils the constraint "gold"`:   {Queue: "short", Constraint: "gold"},
-		"a flag or resource is not known":         {Native: []string{"--nonsense"}},
+		`the queue "nope" is not there`:             {Queue: "nope"},
+		"the wall time 3d is over the queue's":      {Walltime: 72 * time.Hour},
+		"the wall time 2h is over the queue's":      {Walltime: 2 * time.Hour, Queue: "debug"},
+		"there are no 8 nodes for one job (debug":   {Shape: gat.Multi, Nodes: 8},
+		"no node gives 5 cores (the largest of de":  {Cores: 5},
+		"no node gives 2001 MiB of memory (the lar": {Memory: 2001 << 20},
+		`no node fulfils the constraint "gold"`:     {Queue: "short", Constraint: "gold"},
+		"a flag or resource is not known":           {Native: []string{"--nonsense"}},
 	} {
 		ids, err := q.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}, Resources: r})
 		if gat.ClassOf(err) != gat.Invalid || len(ids) > 0 || !strings.Contains(fmt.Sprint(err), want) || !strings.Contains(err.Error(), "sites file") {
@@ -270,7 +272,7 @@ func TestRefusals(t *testing.T) {
 		"sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch job submission failed: Requested node configuration is not available": "MiB of memory",
 	} {
 		q.Write(t, "fault-sbatch", "1\n"+said+"\n")
-		_, err := q.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}, Resources: gat.Resources{Shape: gat.Multi, Nodes: 2, Walltime: 30 * time.Minute, Queue: "debug", Account: "a", Memory: 1 << 30}})
+		_, err := q.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}, Resources: gat.Resources{Shape: gat.Multi, Nodes: 2, Walltime: 30 * time.Minute, Queue: "debug", Account: "a", Memory: 1 << 29}})
 		if want == `no node fulfils the constraint "fast"` {
 			_, err = q.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}, Resources: gat.Resources{Queue: "short", Constraint: "fast"}})
 		}

@@ -158,6 +158,11 @@ func (f *Facts) allow(spec gat.JobSpec) error {
 	if q.Nodes > 0 && r.Nodes > q.Nodes {
 		return refusal(Nodes, spec, fmt.Sprintf("%s has %d", q.Name, q.Nodes))
 	}
+	if n := f.Largest[q.Name]; n.Cores > 0 && r.Cores > n.Cores {
+		return refusal(Cores, spec, fmt.Sprintf("the largest of %s has %d", q.Name, n.Cores))
+	} else if n.Memory > 0 && r.Memory > n.Memory {
+		return refusal(Memory, spec, fmt.Sprintf("the largest of %s has %d", q.Name, n.Memory>>20))
+	}
 	if names := f.Features[q.Name]; f.Features != nil && identifier.MatchString(r.Constraint) {
 		for _, name := range names {
 			if name == r.Constraint {

@@ -57,6 +57,9 @@ func facts(out string) (*batch.Facts, error) {
 			}
 		}
 	}
+	for _, line := range s["sizes"] {
+		size(f, strings.Split(line, "|"))
+	}
 	permit(f, s["limits"], strings.Fields(strings.Join(s["groups"], " ")))
 	if enforce := config["AccountingStorageEnforce"]; strings.Contains(enforce, "associations") && len(f.Info.Accounts) == 0 {
 		f.Info.Notes = append(f.Info.Notes, "The accounting knows no account of this user.")
@@ -93,6 +96,27 @@ func partition(f *batch.Facts, line string) error {
 	}
 	f.Info.Queues = append(f.Info.Queues, q)
 	return nil
+}
+
+// size reads "name*|cores|MiB" of one kind of nodes.
+func size(f *batch.Facts, p []string) {
+	if len(p) != 3 {
+		return
+	}
+	cores, ok1 := batch.Number(strings.TrimSuffix(p[1], "+"))
+	mib, ok2 := batch.Number(strings.TrimSuffix(p[2], "+"))
+	if !ok1 || !ok2 {
+		return
+	}
+	if mib <= 1 {
+		mib = 0 // what Slurm takes for a node that is described without
+	}
+	if f.Largest == nil {
+		f.Largest = make(map[string]batch.Node)
+	}
+	name := strings.TrimSuffix(p[0], "*")
+	n := f.Largest[name]
+	f.Largest[name] = batch.Node{Cores: max(n.Cores, cores), Memory: max(n.Memory, int64(mib)<<20)}
 }
 
 // permit finds the partitions that do not take this user's jobs.

@@ -6,6 +6,8 @@ echo '== limits'
 scontrol -o show partition 2>/dev/null
 echo '== features'
 sinfo -h -o '%P|%f'
+echo '== sizes'
+sinfo -h -e -o '%P|%c|%m'
 echo '== nodes'
 sinfo -h -N -o '%N' | sort -u | head -n 16
 echo '== config'

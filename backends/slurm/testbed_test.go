@@ -35,6 +35,7 @@ func TestRealQueue(t *testing.T) {
 		"constraint": ask(gat.Resources{Constraint: "nope"}, `no node fulfils the constraint "nope"`),
 		"wall time":  ask(gat.Resources{Queue: "short", Walltime: 10 * time.Minute}, "the wall time 10m is over the queue's limit"),
 		"nodes":      ask(gat.Resources{Shape: gat.Multi, Nodes: 9}, "there are no 9 nodes"),
+		"cores":      ask(gat.Resources{Cores: 64}, "no node gives 64 cores"),
 		"memory":     ask(gat.Resources{Memory: 1 << 40}, "no node gives 1048576 MiB of memory"),
 		"GPUs":       ask(gat.Resources{GPUs: 3}, "no node gives 3 GPUs"),
 		"flag":       ask(gat.Resources{Native: []string{"--no-such-flag"}}, "not known to the scheduler"),
@@ -42,7 +43,6 @@ func TestRealQueue(t *testing.T) {
 	h.Waiting = map[string]queuetest.Refusal{
 		"account": ask(gat.Resources{Queue: "members", Account: "bio"}, "account"),
 		"state":   ask(gat.Resources{Queue: "down"}, "PartitionDown"),
-		"cores":   ask(gat.Resources{Cores: 64}, "PartitionConfig"),
 		"held":    ask(gat.Resources{Native: []string{"--hold"}}, "JobHeldUser"),
 	}
 	h.Dead = []gat.State{gat.Queued, gat.Held, gat.Failed}

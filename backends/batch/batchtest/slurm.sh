@@ -98,6 +98,7 @@ scontrol)
 sinfo)
 	case "$*" in
 	*-N*) printf 'n1\nn1\nn2\n' ;;
+	*%c*) printf 'debug*|2|1000\ndebug*|4|2000+\nshort|2|1000\n' ;;
 	*%f*) echo "debug*|(null)"; echo "short|fast,big" ;;
 	*) echo "debug*|up|1:00:00|1/3/0/4|2/6/0/8"; echo "short|up|1:00|0/2/0/2|0/4/0/4" ;;
 	esac
