@@ -27,6 +27,7 @@ var (
 // Bounds on looking at sites.
 const (
 	checkSites   = 16               // at a time
+	checkProbes  = 32               // probes at a time, which may wait in queues
 	checkHosts   = 10               // hosts behind a site's own, at a time
 	checkLogin   = 20 * time.Second // for one login
 	checkTimeout = 60 * time.Second // for a site with all that is behind it
@@ -116,13 +117,15 @@ type CheckOptions struct {
 func CheckSites(ctx context.Context, sites []*Site, o CheckOptions) []SiteCheck {
 	checks := make([]SiteCheck, len(sites))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, checkSites)
+	slots, probes := make(chan struct{}, checkSites), make(chan struct{}, checkProbes)
 	for i, site := range sites {
 		wg.Go(func() {
 			slots <- struct{}{}
 			checks[i] = checkSite(ctx, site, o)
 			<-slots
 			if checks[i].Usable && o.Probe != nil {
+				probes <- struct{}{}
+				defer func() { <-probes }()
 				p := o.Probe(ctx, site)
 				checks[i].Probe = &p
 				if p.Error != "" {

@@ -4,9 +4,10 @@
 // The way through it: [ReadSites] reads the sites file; [Run] opens the state
 // directory and the ledger of a new run, logs in to each site, brings a pilot
 // binary there, starts hubs and pilots, becomes the primary of the job, and
-// collects what the workers make. [PlanRun] tells what that would be without doing
-// it, [CheckSites] logs in everywhere and tells what works there. Everything that happens is told as typed
-// [Event] values to the caller's function; the package prints nothing.
+// collects what the workers make. Everything that happens is told as typed
+// [Event] values to the caller's function; the package prints nothing. [PlanRun]
+// tells what a run would do without doing it, [CheckSites] logs in everywhere and
+// tells what works there.
 //
 // At a site with a queueing system the hub runs on the head node and the pilots
 // come out of the queue when the scheduler likes to: what is known of them, and

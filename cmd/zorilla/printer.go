@@ -226,6 +226,13 @@ func (p *printer) tellEnd(d launcher.RunEnded) string {
 	if d.Outcome != launcher.OutcomeOK {
 		text += fmt.Sprintf(" (%s, exit %d)", d.Outcome, d.Exit)
 	}
+	hours := 0.0
+	for _, site := range st.Sites {
+		hours += site.CoreHours
+	}
+	if hours > 0 {
+		text += fmt.Sprintf(", %.3g core hours of queues", hours)
+	}
 	if d.Out != "" {
 		text += "; results in " + shortPath(d.Out)
 	}

@@ -222,6 +222,13 @@ func TestText(t *testing.T) {
 			t.Errorf("since %v = %q, want %q", d, got, want)
 		}
 	}
+	end := newPrinter(&screen{stdout: io.Discard, stderr: io.Discard}, printerOptions{})
+	end.tally.Add(launcher.Event{Data: launcher.RunStarted{Workers: 1, Sites: []string{"a", "b"}}})
+	end.tally.Add(launcher.Event{Data: launcher.SiteChanged{Site: "a", CoreHours: 1.25}})
+	end.tally.Add(launcher.Event{Data: launcher.SiteChanged{Site: "b", CoreHours: 10}})
+	if got, want := end.tell(launcher.Event{Data: launcher.RunEnded{Outcome: launcher.OutcomeOK, Wall: 2}}), "0 of 1 worker done in 2.0 s, 11.2 core hours of queues"; got != want {
+		t.Errorf("the end: %q, want %q", got, want)
+	}
 	if got := seconds(0.25) + " " + seconds(3725); got != "0.2 s 1h2m5s" {
 		t.Errorf("seconds: %q", got)
 	}
