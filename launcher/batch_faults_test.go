@@ -136,3 +136,23 @@ func TestControllerGoesMeanwhile(t *testing.T) {
 	b.wantFinished(r, 2)
 	c.NoLeftovers(t)
 }
+
+// TestHeadOfClusterReboots has the head, and the hub on it, go and come back while
+// pilots work. They find the new hub, or give up; either way the job is done.
+func TestHeadOfClusterReboots(t *testing.T) {
+	for name, more := range map[string]string{"carried": "", "shared": `shared = "/shared"`} {
+		t.Run(name, func(t *testing.T) {
+			c, b := cluster(t)
+			x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, more), often)
+			x.running(2)
+			if err := c.Reboot(t.Context(), c.Head); err != nil {
+				t.Fatal(err)
+			}
+			b.openGates()
+			r := x.end(2 * time.Minute)
+			b.closeGates()
+			b.wantFinished(r, 2)
+			c.NoLeftovers(t)
+		})
+	}
+}

@@ -7,13 +7,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 )
 
 // How long a bridge waits for an agent that does not answer.
 const (
-	attachPatience  = 20 * time.Second // for its socket to appear
-	refusedPatience = time.Second      // for a socket that is there to be listened on: its agent may just be starting
+	attachPatience  = 15 * time.Second // for its socket to appear; whoever runs the bridge waits longer for a first word
+	refusedPatience = time.Second      // for a socket that is there to be listened on, its agent may just be starting, and for its directory
 )
 
 // ExitNoAgent is the exit status of a bridge that finds no agent to answer: EX_UNAVAILABLE
@@ -61,7 +62,7 @@ func dialPatiently(ctx context.Context, socket string) (*net.UnixConn, error) {
 		if !errors.Is(err, os.ErrNotExist) && !isRefused(err) {
 			return nil, fmt.Errorf("attach: %w", err)
 		}
-		if !isRefused(err) {
+		if !isRefused(err) && isDir(filepath.Dir(socket)) {
 			refused = time.Time{}
 		} else if refused.IsZero() {
 			refused = time.Now()
@@ -73,4 +74,11 @@ func dialPatiently(ctx context.Context, socket string) (*net.UnixConn, error) {
 		}
 		wait = min(wait*3/2, 200*time.Millisecond)
 	}
+}
+
+// isDir reports whether there is a directory. That of a session is made before an
+// agent of it is looked for, and a reboot may take it away.
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
