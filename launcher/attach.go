@@ -180,6 +180,11 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string, dead wi
 		r.gone(err)
 		return
 	}
+	r.change(func(c *SiteChanged) {
+		if c.State == "detached" || c.State == "probing" || c.State == "uploading" {
+			c.State, c.Error = "up", ""
+		}
+	})
 	// The pilots behind the hub know the addresses of the dead one.
 	for _, address := range r.listening(h) {
 		if _, err := r.listenAt(ctx, h, address); err != nil {
@@ -204,6 +209,16 @@ func (r *siteRun) setHub(h *host, id wire.NodeID) {
 func (r *siteRun) hubOf(h *host) wire.NodeID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return h.hub
+}
+
+// hubLinked is hubOf as long as there is a connection to the site.
+func (r *siteRun) hubLinked(h *host) wire.NodeID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.status.State == "detached" {
+		return wire.NodeID{}
+	}
 	return h.hub
 }
 

@@ -103,6 +103,9 @@ func (b *batchRun) giveOrder(ctx context.Context, hub wire.NodeID, o *wire.GrowO
 	if errors.Is(err, gat.ErrCannot) {
 		g.never = true
 	}
+	if err != nil {
+		g.sent = time.Now().Add(growFirst)
+	}
 	b.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		b.r.s.log.Info("no order for the hub", "site", b.r.site.Name, "error", err)

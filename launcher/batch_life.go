@@ -45,7 +45,7 @@ func (b *batchRun) keep(ctx context.Context) {
 		b.mu.Unlock()
 		b.do(ctx, d)
 		b.tell()
-		hub := b.r.hubOf(b.head)
+		hub := b.r.hubLinked(b.head)
 		b.mu.Lock()
 		o, order := b.mayOrder(now, hub)
 		b.mu.Unlock()
