@@ -11,7 +11,7 @@ gat_path=$PATH gat_dir=
 gat_catch() {
 	gat_pid=
 	for gat_s in TERM USR1 USR2 XCPU HUP INT; do
-		trap "gat_pass $gat_s" "$gat_s"
+		(trap : "$gat_s") 2>/dev/null && trap "gat_pass $gat_s" "$gat_s"
 	done
 }
 
