@@ -359,38 +359,39 @@ func (r *resident) stayConnected(ctx context.Context) {
 	var silent net.Conn  // the connection before, if it may be alive
 	for ctx.Err() == nil {
 		reached := false
-		for _, address := range r.hubs.list() {
-			closed := make(chan error, 1)
+		for hubs := slices.Clone(r.hubs.list()); len(hubs) > 0 && ctx.Err() == nil; {
 			patience := callPatience
 			if time.Now().Before(urgent) {
 				patience = urgentPatience
 			}
-			conn, err := r.connectTo(ctx, address, patience, func(err error) { closed <- err })
-			if err == nil {
-				since := time.Now()
-				reached = true
-				select {
-				case err = <-closed:
-				case <-r.silent:
-					err = errSilent
-					if silent != nil {
-						silent.Close() // two at a time are enough
-					}
-					silent = conn
-					urgent = time.Now().Add(urgency)
-				case <-ctx.Done():
+			conn, address, closed, err := r.connectAny(ctx, hubs, patience)
+			if err != nil {
+				if r.isHangUp(err) {
+					r.abandon("the launcher is gone")
 					return
 				}
-				if time.Since(since) > steady {
-					wait = first
-				}
-				r.log.Info("connection to hub ended", "hub", address, "error", err)
-			} else if r.isHangUp(err) {
-				r.abandon("the launcher is gone")
-				return
-			} else {
-				r.log.Debug("hub not reached", "hub", address, "error", err)
+				r.log.Debug("no hub reached", "error", err)
+				break
 			}
+			since := time.Now()
+			reached = true
+			select {
+			case err = <-closed:
+			case <-r.silent:
+				err = errSilent
+				if silent != nil {
+					silent.Close() // two at a time are enough
+				}
+				silent = conn
+				urgent = time.Now().Add(urgency)
+			case <-ctx.Done():
+				return
+			}
+			if time.Since(since) > steady {
+				wait = first
+			}
+			r.log.Info("connection to hub ended", "hub", address, "error", err)
+			hubs = slices.DeleteFunc(hubs, func(h string) bool { return h == address })
 		}
 		if !reached {
 			r.look()
@@ -406,15 +407,26 @@ func (r *resident) stayConnected(ctx context.Context) {
 // errSilent says why a hub is called that there is a connection to.
 var errSilent = errors.New("nothing is heard over it")
 
-func (r *resident) connectTo(ctx context.Context, address string, patience time.Duration, closed func(error)) (net.Conn, error) {
+// connectAny connects to the first of some hubs that answers, within a time. The
+// channel gets a value when the connection ends.
+func (r *resident) connectAny(ctx context.Context, hubs []string, patience time.Duration) (conn net.Conn, address string, closed <-chan error, err error) {
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
-	conn, kind, err := dialAddress(ctx, address)
-	if err != nil {
-		return nil, err
+	var errs []error
+	for hubs = slices.Clone(hubs); len(hubs) > 0; {
+		c, err := race(ctx, hubs, dialAddress)
+		if err != nil {
+			errs = append(errs, err)
+			break
+		}
+		ended := make(chan error, 1)
+		if _, err = r.ep.Connect(ctx, c.conn, c.kind, transport.Options{OnClose: func(err error) { ended <- err }}); err == nil {
+			return c.conn, c.address, ended, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", c.address, err))
+		hubs = slices.DeleteFunc(hubs, func(h string) bool { return h == c.address })
 	}
-	_, err = r.ep.Connect(ctx, conn, kind, transport.Options{OnClose: closed})
-	return conn, err
+	return nil, "", nil, errors.Join(errs...)
 }
 
 // serve takes connections until the agent ends.
