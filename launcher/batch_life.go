@@ -23,6 +23,7 @@ const (
 	submitHalt    = 3 * time.Second // for a submission under way when the run ends
 	cancelTimeout = time.Minute
 	cancelAgain   = 10 * time.Second // after it failed
+	firstLook     = 5 * time.Second  // from a submission to the first question about it: a free queue has started it by then
 	maxBatchToken = 64               // submissions whose pilots may still join for the first time
 )
 
@@ -270,6 +271,14 @@ func (b *batchRun) equip(ctx context.Context, spec *gat.JobSpec, t wire.Token, n
 
 // watch takes the queue's word on jobs, for what it is worth.
 func (b *batchRun) watch(ctx context.Context, ids []gat.JobID) {
+	if b.r.s.opts.Poll == 0 {
+		// The next question may be a minute later.
+		select {
+		case <-time.After(firstLook):
+		case <-ctx.Done():
+			return
+		}
+	}
 	for st, err := range b.r.gat.Watch(ctx, ids...) {
 		if ctx.Err() != nil {
 			return

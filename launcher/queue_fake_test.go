@@ -241,7 +241,11 @@ func (j *fakeJob) run(node int) error {
 		}
 		j.dirs = append(j.dirs, dir)
 		for _, f := range j.spec.Files {
-			if err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, f.Mode); err != nil {
+			// A process that is just being started would hold the file open: it could not be run.
+			syscall.ForkLock.RLock()
+			err := os.WriteFile(filepath.Join(dir, f.Name), f.Data, f.Mode)
+			syscall.ForkLock.RUnlock()
+			if err != nil {
 				return err
 			}
 		}

@@ -24,7 +24,7 @@ func (b *bench) startIn(job launcher.Job, sites ...*launcher.Site) *live {
 func (b *bench) startWith(queues []*fakeQueue, job launcher.Job, sites ...*launcher.Site) *live {
 	b.t.Helper()
 	return b.start(job, "[site.none]\nurl = \"local:\"\n", func(o *launcher.Options) {
-		o.Dial, o.Sites, o.Backends = nil, sites, []gat.Backend{local.Backend{}}
+		o.Dial, o.Sites, o.Backends, o.Poll = nil, sites, []gat.Backend{local.Backend{}}, 50*time.Millisecond
 		for _, q := range queues {
 			o.Backends = append(o.Backends, q)
 		}
