@@ -307,3 +307,56 @@ func TestCoreTime(t *testing.T) {
 		t.Errorf("given up with %v after %v", x.Err(), x.Spent(x.now))
 	}
 }
+
+// What somebody else has submitted in the place of lost pilots counts as that; what
+// it has cancelled is not waited for.
+func TestAdopt(t *testing.T) {
+	x := begin(t, queue.Limits{Pilots: 2, Lost: 2})
+	ids := x.submit(2)
+	if pilots, most := x.Wanted(); pilots != 2 || most != 2 {
+		t.Errorf("wants %d, %d more; want 2, 2", pilots, most)
+	}
+	x.Adopt(x.now, []gat.JobID{"7"})
+	x.Adopt(x.now, []gat.JobID{"7"})
+	x.Drop(ids[:1])
+	if !x.Dropped(ids[0]) || x.Dropped(ids[1]) {
+		t.Error("it is not known what was cancelled")
+	}
+	x.want(queue.Do{})
+	if pilots, most := x.Wanted(); pilots != 2 || most != 1 {
+		t.Errorf("wants %d, %d more; want 2, 1", pilots, most)
+	}
+	x.Up(x.now, "7", node(1), 1)
+	x.Full(x.now, true)
+	if pilots, most := x.Wanted(); pilots != 1 || most != 0 {
+		t.Errorf("wants %d, %d more when the application has all; want 1, 0", pilots, most)
+	}
+	if diff := cmp.Diff([]gat.JobID{ids[0], ids[1]}, x.Idle()); diff != "" {
+		t.Errorf("without pilots (-want +got):\n%s", diff)
+	}
+}
+
+// A submission that did not take place is no refusal.
+func TestPostpone(t *testing.T) {
+	x := begin(t, queue.Limits{Pilots: 1})
+	for range 3 * queue.MaxRefused {
+		x.want(queue.Do{Submit: 1})
+		x.Postpone(x.now)
+		x.want(queue.Do{})
+		x.pass(5 * time.Second)
+	}
+	if x.Err() != nil || !x.MayGrow() {
+		t.Errorf("given up with %v", x.Err())
+	}
+	x.SetJoin(time.Second)
+	ids := x.submit(1)
+	x.Told(x.now, gat.JobStatus{ID: ids[0], State: gat.Running, Exit: -1, Reason: "node gone"})
+	if st := x.Status(ids[0]); st.State != gat.Running || st.Reason != "node gone" || st.Exit != -1 {
+		t.Errorf("status %+v", st)
+	}
+	x.GiveUp(errors.New("the hub died"))
+	x.want(queue.Do{Cancel: ids})
+	if x.MayGrow() {
+		t.Error("may grow")
+	}
+}
