@@ -4,6 +4,7 @@ package launcher_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -36,6 +37,7 @@ type fakeQueue struct {
 	refuse   func(gat.JobSpec) error        // nil takes all
 	arrive   func(*fakeJob)                 // what becomes of a new job; nil leaves it queued
 	program  func(node int) (argv []string) // instead of the pilot; nil or empty is the pilot
+	lose     int                            // answers to submissions that get lost
 	submits  int
 	cancels  int
 	statuses int
@@ -97,6 +99,17 @@ func (l *fakeLogin) Describe(context.Context) (gat.QueueInfo, error) {
 	return gat.QueueInfo{Scheduler: "Fake", Nodes: []string{"localhost"}}, nil
 }
 
+func (l *fakeLogin) Find(_ context.Context, name string) (list []gat.JobStatus, err error) {
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	for _, id := range l.q.order {
+		if j := l.q.jobs[id]; j.name == name && !j.State.Final() {
+			list = append(list, j.JobStatus)
+		}
+	}
+	return list, nil
+}
+
 func (l *fakeLogin) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Process, error) {
 	l.q.mu.Lock()
 	running := l.q.jobs[id] != nil && l.q.jobs[id].State == gat.Running
@@ -133,6 +146,10 @@ func (l *fakeLogin) Submit(_ context.Context, spec gat.JobSpec) ([]gat.JobID, er
 		}
 	}
 	q.wake()
+	if q.lose > 0 {
+		q.lose--
+		return nil, &gat.Error{Class: gat.Transient, Err: errors.New("timed out waiting for an answer")}
+	}
 	return ids, nil
 }
 

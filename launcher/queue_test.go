@@ -228,6 +228,27 @@ func TestQueueLost(t *testing.T) {
 	nothingHere(t, r.Run)
 }
 
+// TestQueueAnswerLost: jobs of a submission whose answer was lost are found by their name in
+// the end.
+func TestQueueAnswerLost(t *testing.T) {
+	b := localBench(t)
+	q := newFakeQueue(t, "fake")
+	q.lose = 1
+	q.arrive = func(j *fakeJob) {
+		if q.submits > 1 {
+			j.start()
+		}
+	}
+	x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo here\n"), Workers: 2}, q.site(2))
+	r := x.end(2 * time.Minute)
+	wantOK(t, r)
+	q.empty()
+	if n := q.in(gat.Cancelled); len(q.order) != 4 || n != 2 {
+		t.Errorf("%d jobs, %d cancelled; want 4, 2", len(q.order), n)
+	}
+	nothingHere(t, r.Run)
+}
+
 // TestQueueInside: where no hub may run pilots are called through the scheduler. Two of them
 // share a node, and what they are told.
 func TestQueueInside(t *testing.T) {
