@@ -39,7 +39,7 @@ const (
 	probeWall   = 3 * time.Minute        // wall time asked of a queueing system
 	probeRun    = time.Minute            // from the first pilot that joins to the end
 	probeAsk    = 150 * time.Millisecond // between questions about its pilot's link
-	probeAsks   = 6
+	probeAsks   = 40
 	maxProbeOut = 64 << 10 // bytes of its answer that are read
 )
 
