@@ -45,6 +45,7 @@ func TestRealQueue(t *testing.T) {
 		"state":   ask(gat.Resources{Queue: "down"}, "PartitionDown"),
 		"held":    ask(gat.Resources{Native: []string{"--hold"}}, "JobHeldUser"),
 	}
+	h.Warned, h.Warn = &gat.Resources{}, "scancel --batch --signal=USR1"
 	h.Dead = []gat.State{gat.Queued, gat.Held, gat.Failed}
 	queuetest.Test(t, h)
 }

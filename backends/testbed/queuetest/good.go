@@ -173,6 +173,10 @@ func testWarning(s *site) {
 	spec, out := s.script(`trap 'echo warned; exit 0' USR1 USR2 TERM XCPU; echo up; while :; do sleep 0.1; done`)
 	spec.Resources = *s.Warned
 	ids := s.submit(spec)
+	if s.Warn != "" {
+		s.await(out, "up")
+		s.sh(s.Warn + " " + string(ids[0]))
+	}
 	s.read(out, "warned")
 	s.ends(ids)
 }

@@ -41,9 +41,11 @@ type Harness struct {
 	// which their reason is known.
 	Waiting map[string]Refusal
 
-	// Warned is a job that the system warns within a minute, by a signal. Nil
-	// skips that test.
+	// Warned is a job that the system warns within some seconds, by a signal, or
+	// once Warn, for sh on the head, has run with the job's identifier. Nil skips
+	// that test.
 	Warned *gat.Resources
+	Warn   string
 
 	// Dead are the states that a job may be in when its node has died.
 	Dead []gat.State
