@@ -108,7 +108,7 @@ func TestOneListing(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			all, err := q.Status(t.Context(), ids[i%len(ids)])
+			all, err := q.Status(t.Context(), ids[i%len(ids)], "77") // which is not young
 			if err != nil || all[0].State != gat.Queued {
 				t.Errorf("status is %v, %v", all, err)
 			}
@@ -116,9 +116,53 @@ func TestOneListing(t *testing.T) {
 	}
 	wg.Wait()
 	later := q.submit(gat.JobSpec{Argv: []string{"/bin/true"}})
-	if all, err := q.Status(t.Context(), later...); err != nil || all[0].State != gat.Queued {
+	if all, err := q.Status(t.Context(), later[0], "77"); err != nil || all[0].State != gat.Queued {
 		t.Errorf("a job younger than the listing is %v, %v, want queued", all, err)
 	}
+	if n := q.ran("squeue"); n != 1 {
+		t.Errorf("%d listings, want 1", n)
+	}
+}
+
+// The first listing after a submission is one that can tell that the jobs started.
+func TestFirstListing(t *testing.T) {
+	t.Parallel()
+	q := open(t, 0)
+	l, err := q.Backend.Open(t.Context(), gat.Target{Site: "s", URL: q.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	pace := func(least, most time.Duration) {
+		t.Helper()
+		if got := l.(gat.Paced).PollEvery(); got < least || got > most {
+			t.Errorf("it asks to be polled every %v, want %v to %v", got, least, most)
+		}
+	}
+	spec := gat.JobSpec{Argv: []string{"/bin/true"}, Resources: gat.Resources{Walltime: time.Minute}}
+	pace(61*time.Second, 61*time.Second)
+	ids, err := l.Submit(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := l.Status(t.Context(), ids...); err != nil || all[0].State != gat.Queued {
+		t.Errorf("a job just submitted is %v, %v", all, err)
+	}
+	if n := q.ran("squeue"); n != 0 {
+		t.Errorf("%d listings, want none yet", n)
+	}
+	pace(4*time.Second, 6*time.Second)
+	if _, err := l.Status(t.Context(), "77"); err != nil {
+		t.Fatal(err)
+	}
+	pace(61*time.Second, 61*time.Second)
+	if _, err := l.Submit(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Status(t.Context(), "77"); err != nil {
+		t.Fatal(err)
+	}
+	pace(50*time.Second, 61*time.Second) // not before the next listing is due
 	if n := q.ran("squeue"); n != 1 {
 		t.Errorf("%d listings, want 1", n)
 	}

@@ -29,7 +29,12 @@ type login struct {
 	factsAt time.Time
 	probing chan struct{} // closed when the probe in progress ended
 	jobs    map[gat.JobID]*memo
-	packed  [2]packed // the last large files, the newest first
+
+	submittedAt time.Time // the last submission
+	listedAt    time.Time // when the newest listing was asked for, or one failed
+	askedAt     time.Time // the last call of Status
+
+	packed [2]packed // the last large files, the newest first
 }
 
 // memo is what a login remembers of a job.
@@ -59,11 +64,25 @@ func (l *login) memo(id gat.JobID) *memo {
 // Head returns the shell's login.
 func (l *login) Head() gat.Login { return l.Login }
 
-// PollEvery is a little longer than answers are shared, so that whoever keeps to
-// it gets a new one each time.
+// settle is how long after a submission the jobs' first listing is worth its while:
+// a free node has started them by then.
+func (l *login) settle() time.Duration { return min(5*time.Second, l.every/12) }
+
+// PollEvery is a little longer than answers are shared, so that whoever keeps to it
+// gets a new one each time. After a submission it is shorter where a listing is due:
+// the one that tells that the jobs started.
 func (l *login) PollEvery() time.Duration {
 	if l.paced > 0 {
 		return l.paced
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.submittedAt.After(l.listedAt) {
+		due := l.submittedAt.Add(l.settle())
+		if next := l.listedAt.Add(l.every); next.After(due) {
+			due = next
+		}
+		return min(max(due.Sub(l.askedAt)+time.Millisecond, l.settle()), l.every+time.Second)
 	}
 	return l.every + time.Second
 }

@@ -26,6 +26,14 @@ func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, 
 	if len(ours) == 0 {
 		return all, nil
 	}
+	if l.young(ours) {
+		for i, id := range ids {
+			if l.d.ID(id) {
+				all[i].State = gat.Queued
+			}
+		}
+		return all, nil
+	}
 	listing, when, err := l.list(ctx, ours)
 	if err != nil {
 		return nil, err
@@ -43,6 +51,19 @@ func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, 
 	return all, nil
 }
 
+// young reports that all the jobs were submitted a moment ago, so that asking for
+// them would be a waste of the one listing in a while.
+func (l *login) young(ids []gat.JobID) bool {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.askedAt = now
+	return !slices.ContainsFunc(ids, func(id gat.JobID) bool {
+		m := l.memo(id)
+		return m.cancelled || now.Sub(m.submitted) >= l.settle()
+	})
+}
+
 // list returns the listing, and when the system was asked for it.
 func (l *login) list(ctx context.Context, ids []gat.JobID) (*Listing, time.Time, error) {
 	text := l.d.Status(ids)
@@ -57,13 +78,24 @@ func (l *login) list(ctx context.Context, ids []gat.JobID) (*Listing, time.Time,
 		return []byte(out), nil
 	})
 	if err != nil {
+		l.listed(time.Now())
 		return nil, when, err
 	}
 	listing, err := l.d.States(string(out))
 	if err != nil {
 		return nil, when, l.d.transient("status", err)
 	}
+	l.listed(when)
 	return listing, when, nil
+}
+
+// listed notes that the system was asked.
+func (l *login) listed(when time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if when.After(l.listedAt) {
+		l.listedAt = when
+	}
 }
 
 // Find returns the jobs of a name that the shared listing holds.

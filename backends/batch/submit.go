@@ -125,7 +125,8 @@ func (l *login) submitted(ids []gat.JobID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		l.memo(id).submitted = time.Now()
+		l.submittedAt = time.Now()
+		l.memo(id).submitted = l.submittedAt
 	}
 }
 

@@ -36,6 +36,8 @@ enqueue() {
 		t=$1 hold=$2 script=$3
 		while [ -e "$hold" ]; do sleep 0.2; done
 		trap : TERM
+		read -r state code <"$t/state"
+		[ "$state" = PENDING ] || exit
 		echo $$ >"$t/pid"
 		read -r state code <"$t/state"
 		[ "$state" = PENDING ] || exit
