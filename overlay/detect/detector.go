@@ -127,7 +127,6 @@ type Stats struct {
 // by one goroutine at a time, with a now that never decreases.
 type Detector struct {
 	cfg   Config
-	limit time.Duration // of silence
 	fx    Effects
 	stats Stats
 
@@ -214,7 +213,7 @@ func New(cfg Config, now time.Duration) *Detector {
 	cfg.Confirmed = cmp.Or(cfg.Confirmed, DefaultConfirmed)
 	cfg.Lease = cmp.Or(cfg.Lease, DefaultLease)
 	d := &Detector{
-		cfg: cfg, limit: cfg.Pause + 3*cfg.Period,
+		cfg:  cfg,
 		time: 1, real: 1, last: now, due: now,
 		asks: cfg.Seed << 16,
 	}
@@ -248,6 +247,9 @@ func (d *Detector) enter(now time.Duration) {
 	}
 	d.last = now
 }
+
+// limit is the silence of a node that is dead.
+func (d *Detector) limit() time.Duration { return d.cfg.Pause + 3*d.cfg.Period }
 
 // begin is the silence after which a node that is well is suspected.
 func (d *Detector) begin() time.Duration { return 6 * d.cfg.Period }

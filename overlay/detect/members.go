@@ -41,7 +41,7 @@ func (d *Detector) indexMember(m *member) {
 	case d.index != nil:
 		d.index[m.ID] = m
 	case len(d.members) > fewMembers:
-		d.index = make(map[wire.NodeID]*member, 2*len(d.members))
+		d.index = make(map[wire.NodeID]*member, len(d.members))
 		for _, x := range d.members {
 			d.index[x.ID] = x
 		}

@@ -145,7 +145,7 @@ func (d *Detector) silentFor(after time.Duration) time.Duration {
 
 // over returns when a suspicion has lasted long enough.
 func (d *Detector) over(m *member) time.Duration {
-	at := m.heard + d.silentFor(d.limit)
+	at := m.heard + d.silentFor(d.limit())
 	if !m.linked && m.Role == wire.RoleHub {
 		at += 2 * routedEvery
 	}
@@ -153,7 +153,7 @@ func (d *Detector) over(m *member) time.Duration {
 		return at
 	}
 	// As long as it was silent when it was known to live, and a bit; not more than others get.
-	least := min(m.gap.fading(d.time)*5/4, d.limit)
+	least := min(m.gap.fading(d.time)*5/4, d.limit())
 	slow, fast := max(d.cfg.Redial, least), max(d.cfg.Confirmed, least)
 	const all = 3 // that confirm
 	c := min(len(m.suspect.confirmed), all)
@@ -194,7 +194,7 @@ func (d *Detector) scan() {
 			}
 		}
 	}
-	d.batch.forget(d.time - d.limit)
+	d.batch.forget(d.time - d.limit())
 	d.expire()
 	d.judge()
 	d.answerInquiries()
@@ -248,12 +248,12 @@ func (d *Detector) doubt(m *member) {
 	if closed && s.closedAt == 0 {
 		s.closedAt = d.real
 	}
-	if d.decides(m) && !s.inquired && (closed || d.time-m.heard >= d.silentFor(d.limit/2)) {
+	if d.decides(m) && !s.inquired && (closed || d.time-m.heard >= d.silentFor(d.limit()/2)) {
 		s.inquired = true
 		d.inquireOf(m)
 	}
 	if d.cfg.Role != wire.RolePilot && !s.announced && m.Role != wire.RoleLauncher &&
-		(closed || d.time-m.heard >= d.silentFor(d.limit-time.Second)) {
+		(closed || d.time-m.heard >= d.silentFor(d.limit()-time.Second)) {
 		s.announced = true
 		d.batch.doubtful(m.ID, d.time)
 		d.announce(func(n *wire.Notice) { n.Suspects = append(n.Suspects, wire.Subject{ID: m.ID, Incarnation: m.inc}) })

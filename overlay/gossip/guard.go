@@ -36,8 +36,8 @@ const (
 // guard holds the limits of one node.
 type guard struct {
 	takes, verifications int     // left in this round, for what nobody asked for
-	served               int     // exchanges of others in this round
-	crowd                float64 // and on average in the latest eight or so
+	served               int32   // exchanges of others in this round
+	crowd                float32 // and on average in the latest eight or so
 	callers              stamps  // for Gap
 	shunned              stamps  // for Shun
 	graves               stamps  // for Expire
@@ -82,7 +82,7 @@ func (l *stamps) expire(now, length time.Duration) {
 
 // round gives everybody new quotas.
 func (g *guard) round(now time.Duration) {
-	g.crowd += (float64(g.served) - g.crowd) / 8
+	g.crowd += (float32(g.served) - g.crowd) / 8
 	g.takes, g.verifications, g.served = Takes, Budget, 0
 	if g.crowd > Crowd {
 		g.takes = 1

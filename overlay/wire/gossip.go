@@ -25,10 +25,10 @@ const (
 // shared; a newer one of the same node has a greater Seq.
 type Card struct {
 	ID         NodeID   `cbor:"1,keyasint"`
-	Role       Role     `cbor:"2,keyasint"`
 	Site       string   `cbor:"3,keyasint,omitempty"`
 	Hubs       []NodeID `cbor:"4,keyasint,omitempty"` // those that relay to it, best first
 	Offer      Offer    `cbor:"5,keyasint"`
+	Role       Role     `cbor:"2,keyasint"`
 	Free       uint32   `cbor:"6,keyasint,omitempty"` // slots of the offer that were free when it was signed
 	Coordinate []byte   `cbor:"7,keyasint,omitempty"` // its place in the network; opaque here
 	Seq        uint64   `cbor:"8,keyasint"`           // from 1 on

@@ -62,18 +62,18 @@ func (o *Offer) Validate() error {
 // others are its own words.
 type Peer struct {
 	ID       NodeID `cbor:"1,keyasint"`
-	Role     Role   `cbor:"2,keyasint"`
 	Site     string `cbor:"3,keyasint,omitempty"`
 	Name     string `cbor:"4,keyasint,omitempty"` // its host, for people
 	Offer    Offer  `cbor:"5,keyasint"`
 	Platform string `cbor:"6,keyasint,omitempty"` // such as "linux/amd64"
+	Role     Role   `cbor:"2,keyasint"`
 	// Path and RTT are of its link to the node that tells of it, which says so.
 	Path Path   `cbor:"7,keyasint,omitempty"`
-	RTT  uint32 `cbor:"8,keyasint,omitempty"` // microseconds; 0 is unknown
+	RTT  uint32 `cbor:"8,keyasint,omitempty"`  // microseconds; 0 is unknown
+	Part uint32 `cbor:"10,keyasint,omitempty"` // which of Job's hosts the node is on, if it has several
 	// Job is the scheduler's name of the job that the node runs in, if any. A
 	// job that a scheduler runs again has a new node under the same name.
-	Job  string `cbor:"9,keyasint,omitempty"`
-	Part uint32 `cbor:"10,keyasint,omitempty"` // which of the job's hosts the node is on, of a job that has several
+	Job string `cbor:"9,keyasint,omitempty"`
 }
 
 // Validate reports the first field that is out of its limits.

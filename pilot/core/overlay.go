@@ -173,7 +173,7 @@ func (o *overlay) indexLink(l *link) {
 	case o.index != nil:
 		o.index[l.peer.ID] = l
 	case len(o.order) > fewLinks:
-		o.index = make(map[wire.NodeID]*link, 2*len(o.order))
+		o.index = make(map[wire.NodeID]*link, len(o.order))
 		for _, x := range o.order {
 			o.index[x.peer.ID] = x
 		}

@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
-// idleTime is when nodes know as many others as they ever will.
-const idleTime = 2 * time.Minute
+// idleTime is when nodes know as many others as they ever will: their views
+// are full before a minute is over, their memory of measured peers after three
+// or four.
+const idleTime = 6 * time.Minute
 
 // IdleBytes measures how many bytes of memory the state of an idle node takes,
 // in a calm session of n nodes without a job: what becomes free when the nodes
