@@ -326,6 +326,7 @@ func (b *batchRun) tell() {
 	news := err != nil && !b.told
 	b.told = b.told || news
 	hours := b.queue.Spent(time.Now()).Hours()
+	over := !b.queue.MayGrow()
 	b.mu.Unlock()
 	if news {
 		if !strings.Contains(err.Error(), "site "+b.r.site.Name+":") {
@@ -351,7 +352,7 @@ func (b *batchRun) tell() {
 			s.CoreHours = rounded3(hours)
 		}
 		switch {
-		case news && c.Up == 0:
+		case news && c.Up == 0 && over:
 			s.State, s.Error = "failed", oneLine(err)
 		case news:
 			s.Error = oneLine(err)

@@ -267,9 +267,6 @@ func (q *Queue) Drop(ids []gat.JobID) {
 	}
 }
 
-// Dropped reports whether a job was cancelled, as far as we know.
-func (q *Queue) Dropped(id gat.JobID) bool { return q.jobs[id] != nil && q.jobs[id].cancelled }
-
 // Adopt takes jobs of one pilot each that somebody else has submitted in the place of those
 // that were lost.
 func (q *Queue) Adopt(now time.Time, ids []gat.JobID) {
@@ -280,21 +277,6 @@ func (q *Queue) Adopt(now time.Time, ids []gat.JobID) {
 			q.lost++
 		}
 	}
-}
-
-// Limit is how many lost pilots are replaced at most.
-func (q *Queue) Limit() int { return q.lim.Lost }
-
-// Wanted returns how many pilots are wanted now, and how many may still be submitted in the
-// place of lost ones.
-func (q *Queue) Wanted() (pilots, most int) {
-	switch {
-	case q.closed != nil, q.full:
-		return q.live(), 0
-	case q.lost > q.lim.Lost:
-		return q.lim.Pilots, 0
-	}
-	return q.lim.Pilots, q.lim.Lost - q.lost
 }
 
 // SetJoin changes how long after the start of a job its pilot is late.
@@ -326,8 +308,17 @@ func (q *Queue) Full(now time.Time, full bool) {
 	q.full = full
 }
 
-// Err returns why the queue is given up, nil as long as it is not.
-func (q *Queue) Err() error { return q.closed }
+// Err returns why no more pilots are submitted: the queue is given up, or too many were
+// lost. It is nil as long as that is not so.
+func (q *Queue) Err() error {
+	if q.closed == nil && q.worn() {
+		return fmt.Errorf("%d pilots were lost, no more are submitted", q.lost)
+	}
+	return q.closed
+}
+
+// worn reports whether more pilots were lost than are replaced.
+func (q *Queue) worn() bool { return q.lost > q.lim.Lost }
 
 // ErrCoreTime is why a queue is given up whose pilots took the core time they may.
 var ErrCoreTime = errors.New("the core hours are used up")
@@ -350,7 +341,7 @@ func (q *Queue) waited() (n int) {
 
 // short is how many pilots are to be submitted.
 func (q *Queue) short() int {
-	if q.closed != nil || q.lost > q.lim.Lost {
+	if q.closed != nil || q.worn() {
 		return 0
 	}
 	return max(0, q.lim.Pilots-q.live()-q.waited()-q.submitting)
@@ -359,102 +350,4 @@ func (q *Queue) short() int {
 // MayGrow reports whether more pilots may still call.
 func (q *Queue) MayGrow() bool {
 	return q.closed == nil && (q.submitting > 0 || q.waited() > 0 || q.short() > 0)
-}
-
-// Counts are numbers of pilots, for people.
-type Counts struct {
-	Queued   int    // wait in the queue
-	Held     int    // of them will not start without somebody's doing
-	Starting int    // run by the queue's word, and have not called
-	Up       int    // have called
-	Reason   string // the scheduler's words about one of those that wait
-}
-
-// Counts returns how many pilots are where.
-func (q *Queue) Counts() (c Counts) {
-	held := ""
-	for _, j := range q.order {
-		c.Up += len(j.up)
-		n := j.pending()
-		if n == 0 {
-			continue
-		}
-		switch j.state {
-		case gat.Held:
-			c.Held += n
-			c.Queued += n
-			if held == "" {
-				held = j.reason
-			}
-		case gat.Queued:
-			c.Queued += n
-		default:
-			c.Starting += n
-		}
-		if c.Reason == "" {
-			c.Reason = j.reason
-		}
-	}
-	if held != "" {
-		c.Reason = held
-	}
-	return c
-}
-
-// Status returns the queue's word on a job.
-func (q *Queue) Status(id gat.JobID) gat.JobStatus {
-	j := q.jobs[id]
-	if j == nil {
-		return gat.JobStatus{ID: id, Exit: -1}
-	}
-	return gat.JobStatus{ID: id, State: j.state, Exit: j.exit, Reason: j.reason}
-}
-
-// Unfinished lists the jobs that may still be in the queue, in the order of
-// their submission.
-func (q *Queue) Unfinished() []gat.JobID {
-	return q.ids(func(j *job) bool { return len(j.up) > 0 || !j.state.Final() || j.gone })
-}
-
-// Idle lists those of the unfinished jobs from which no pilot is up.
-func (q *Queue) Idle() []gat.JobID {
-	return q.ids(func(j *job) bool { return len(j.up) == 0 && (!j.state.Final() || j.gone) })
-}
-
-// Spent returns the cores times time that pilots took until now.
-func (q *Queue) Spent(now time.Time) time.Duration {
-	q.account(now)
-	return q.spent
-}
-
-// rate is how many cores are taken at present.
-func (q *Queue) rate() (cores int) {
-	for _, j := range q.order {
-		for _, p := range j.up {
-			cores += p.cores
-		}
-		if j.state == gat.Running && !j.failed {
-			cores += q.lim.Cores * max(0, j.pilots-j.joined)
-		}
-	}
-	return cores
-}
-
-// account takes the time that has passed into account. It runs on while this machine sleeps.
-func (q *Queue) account(now time.Time) {
-	now = now.Round(0)
-	if passed := now.Sub(q.spentAt); !q.spentAt.IsZero() && passed > 0 {
-		q.spent += passed * time.Duration(q.rate())
-	}
-	q.spentAt = now
-}
-
-// ids lists the jobs for which something holds, in the order of their submission.
-func (q *Queue) ids(which func(*job) bool) (ids []gat.JobID) {
-	for _, j := range q.order {
-		if which(j) {
-			ids = append(ids, j.id)
-		}
-	}
-	return ids
 }

@@ -145,8 +145,8 @@ func TestFailedStartsBesideOthers(t *testing.T) {
 		x.Fail(x.now, id, errors.New("broken node"))
 	}
 	x.pass(time.Hour).want(queue.Do{}) // as many were replaced as may be
-	if x.Err() != nil || x.MayGrow() {
-		t.Errorf("given up with %v, may grow %v; want neither", x.Err(), x.MayGrow())
+	if x.Err() == nil || x.MayGrow() || x.Counts().Up != 1 {
+		t.Errorf("no more with %v, may grow %v, %+v; want the reason and the one that is up", x.Err(), x.MayGrow(), x.Counts())
 	}
 }
 
