@@ -156,3 +156,34 @@ func TestHeadOfClusterReboots(t *testing.T) {
 		})
 	}
 }
+
+// TestFullHomes has users without a byte left at home, on the head and on nodes.
+func TestFullHomes(t *testing.T) {
+	c, b := cluster(t)
+	for _, h := range c.Hosts() {
+		c.QuotaFull(t, h)
+	}
+	r, _ := b.run(launcher.Job{App: b.script("hostname\n"), Workers: 2}, siteOf(c, ""), nil)
+	wantOK(t, r)
+	b.onNodes(c, r, 2)
+	c.NoLeftovers(t)
+}
+
+// TestStatusCommandFails has the scheduler tell nothing while pilots work: that they call
+// is enough.
+func TestStatusCommandFails(t *testing.T) {
+	c, b := cluster(t)
+	undo := c.Wrap(t, c.Head, "squeue", `echo "squeue: error: slurm_load_jobs error: Zero Bytes were transmitted or received" >&2; exit 1`)
+	x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, ""), often)
+	x.running(2)
+	b.openGates()
+	x.await("a worker is done", 30*time.Second, func(e launcher.Event) bool {
+		w, ok := e.Data.(launcher.WorkerChanged)
+		return ok && w.State == "done"
+	})
+	undo()
+	r := x.end(2 * time.Minute)
+	b.closeGates()
+	b.wantFinished(r, 2)
+	c.NoLeftovers(t)
+}
