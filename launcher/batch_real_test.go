@@ -78,3 +78,30 @@ pilots = 2
 	g.Plain.NoLeftovers(t)
 	nothingHere(t, r.Run)
 }
+
+// TestOneJobOfManyNodes has the pilots of a site in one job of the scheduler's, on a
+// node each.
+func TestOneJobOfManyNodes(t *testing.T) {
+	for _, spec := range []testbed.Spec{
+		{Name: "tulip", System: testbed.Slurm, Nodes: 3, Shared: "/shared"},
+		{Name: "poppy", System: testbed.SGE, Nodes: 3},
+	} {
+		t.Run(string(spec.System), func(t *testing.T) {
+			c := testbed.SharedCluster(t, spec)
+			b := newBenchIn(t, c.Net)
+			r, _ := b.run(launcher.Job{App: b.script("hostname\n"), Workers: 3},
+				fmt.Sprintf("[site.%s]\nurl = %q\nslots = 1\npilots = 3\nshape = \"multi\"\n", spec.Name, queueURL(c)), nil)
+			wantOK(t, r)
+			hosts := make(map[string]bool)
+			for rank := range 3 {
+				hosts[strings.TrimSpace(b.stdout(r, rank))] = true
+			}
+			for _, h := range c.Nodes {
+				if !hosts[h.Name] {
+					t.Errorf("no worker ran on %s: %v", h.Name, hosts)
+				}
+			}
+			c.NoLeftovers(t)
+		})
+	}
+}
