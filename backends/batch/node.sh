@@ -48,3 +48,6 @@ gat_run() {
 	gat_wait $!
 	gat_fail "$gat_s"
 }
+
+# Until the command has its own say, a signal ends the job and leaves nothing.
+trap 'gat_fail 143' TERM HUP INT
