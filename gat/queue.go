@@ -135,7 +135,8 @@ type Insider interface {
 type Finder interface {
 	// Find returns the user's jobs of that name (JobSpec.Name) that the queueing
 	// system lists and that have not ended, tasks of arrays each by itself, at most
-	// MaxCount of them.
+	// MaxCount of them. The listing may be the shared one (see [Polls]), as old as
+	// those are.
 	Find(ctx context.Context, name string) ([]JobStatus, error)
 }
 
