@@ -138,8 +138,13 @@ func (w *world) finish() {
 		var told []*node
 		for _, s := range w.spots[1:] {
 			if n := s.node; n != nil && n.alive {
-				if _, d := w.way(n, home); d != 0 {
-					told = append(told, n)
+				// A pilot that its own hub does not serve now may find that
+				// others have left before it is told: it has its lease.
+				if hops, _ := w.way(n, home); hops != nil {
+					next := hops[0].link.end[1-hops[0].dir].spot
+					if s.role == wire.RoleHub || next.role != wire.RolePilot && (next.site == s.site || next == home.spot) {
+						told = append(told, n)
+					}
 				}
 			}
 		}
