@@ -207,6 +207,9 @@ func (a *Agent) apply(ctx context.Context, fx core.Effects) (leave bool) {
 	for _, at := range fx.Wheres {
 		a.ep.SetHubs(at.ID, at.Hubs)
 	}
+	for _, id := range fx.Silent {
+		a.ep.HangUp(id)
+	}
 	for _, s := range fx.Sends {
 		a.sent.count(s.Msg)
 		if err := a.ep.Send(s.To, s.Msg); err != nil {

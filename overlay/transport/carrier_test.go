@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -155,6 +156,45 @@ func TestSilentCarrier(t *testing.T) {
 	wantError(t, <-ended, transport.ErrSilent, "")
 	x.waitDown(y.ID(), 0)
 	y.waitDown(x.ID(), 0)
+}
+
+// TestHangUp gives up a link through a hub that nothing comes from any more,
+// long before the carrier to the hub is found silent; one over a way that works
+// is made again with the next message, and a direct link stays.
+func TestHangUp(t *testing.T) {
+	t.Parallel()
+	var c *silentConn
+	w := newNetwork(t, transport.Config{}, transport.Config{}, func(conn net.Conn) net.Conn {
+		c = &silentConn{conn, make(chan struct{})}
+		return c
+	})
+	l, p := w.launcher, w.pilot(t, transport.Config{})
+	l.HangUp(p.ID()) // nothing to hang up
+	if err := l.Send(p.ID(), message(1)); err != nil {
+		t.Fatal(err)
+	}
+	p.waitMessage(l.ID(), 1)
+	l.HangUp(p.ID())
+	_, next := l.waitDown(p.ID(), 0)
+	p.waitDown(l.ID(), 0)
+	l.HangUp(w.hub.ID())
+	if err := errors.Join(l.Send(w.hub.ID(), message(2)), l.Send(p.ID(), message(3))); err != nil {
+		t.Fatal(err)
+	}
+	w.hub.waitMessage(l.ID(), 2)
+	p.waitMessage(l.ID(), 3)
+	for _, e := range l.eventsSeen() {
+		if e, ok := e.(transport.LinkDown); ok && e.ID == w.hub.ID() {
+			t.Errorf("the direct link to the hub has ended: %v", e.Err)
+		}
+	}
+	close(c.silent)
+	began := time.Now()
+	l.HangUp(p.ID())
+	l.waitDown(p.ID(), next)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the dead link has ended after %v, with its carrier", took)
+	}
 }
 
 func TestGoodbye(t *testing.T) {

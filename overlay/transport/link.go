@@ -396,6 +396,24 @@ func (e *Endpoint) Send(dst wire.NodeID, m wire.Message) error {
 	return nil
 }
 
+// HangUp gives up the links to a node that cross hubs, of which nothing is
+// heard: a hub that is gone with its whole machine takes as long as
+// Config.DeadAfter to be noticed. [LinkDown] follows, and the next message
+// makes a link over the way that is known then. Direct links stay.
+func (e *Endpoint) HangUp(id wire.NodeID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := e.nodes[id]
+	if n == nil {
+		return
+	}
+	for _, l := range n.links {
+		if !l.peer.Direct {
+			e.wg.Go(l.raw.reset)
+		}
+	}
+}
+
 // frameOf returns a message as it crosses the link.
 func frameOf(m wire.Message) []byte {
 	var b bytes.Buffer

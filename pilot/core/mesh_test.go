@@ -40,6 +40,7 @@ type mesh struct {
 	counts map[wire.Kind]int
 	todo   agenda
 	lose   func(from, to string, m wire.Message) bool
+	silent func(from, to string)                   // what a node does not hear any more; nil ignores it
 	routed map[[2]string]bool                      // links over others
 	direct func(a, b string) (time.Duration, bool) // what a wish for a direct link gets
 }
@@ -103,6 +104,11 @@ func (w *mesh) do(name string, f func(*core.Node)) {
 	f(n)
 	fx := n.Ready()
 	w.events[name] = append(w.events[name], fx.Events...)
+	for _, id := range fx.Silent {
+		if w.silent != nil {
+			w.silent(name, w.names[id])
+		}
+	}
 	for _, s := range fx.Sends {
 		w.send(name, w.names[s.To], s.Msg)
 	}

@@ -94,7 +94,7 @@ type Effects struct {
 	Gate     *wire.NodeID                  // who relays for this node from now on; zero: nobody
 	Wheres   []wire.Address                // by which hubs nodes are found
 	Dials    []wire.Address                // nodes that a direct link is wanted to, if it can be had
-	Silent   []wire.NodeID                 // hubs that are not heard any more: another connection may do better
+	Silent   []wire.NodeID                 // nodes that are not heard any more: hubs, to which another connection may do better, and those whose link through hubs is to be given up
 	Tokens   [][]wire.Token                // a hub's join tokens from now on, the last one counts
 	Events   []Event                       // for the user of this node
 	Leave    *Leave

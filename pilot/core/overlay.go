@@ -49,6 +49,7 @@ type link struct {
 	peer    *wire.Peer    // replaced, never changed
 	hubs    []wire.NodeID // of the peer, by its own word
 	heard   time.Duration // when a message came over it, or it was opened
+	tried   time.Duration // when it was last found out whether it still leads there
 	spent   bucket
 	micros  uint32 // see rtt
 	met     bool   // it has answered our Hello

@@ -62,9 +62,28 @@ func (n *Node) sendRetire(now time.Duration) {
 		if !ok {
 			reason = n.retired[""]
 		}
+		if l := n.link(p.ID); l != nil && l.routed {
+			n.try(now, l)
+		}
 		n.send(p.ID, &wire.Retire{Reason: reason})
 		n.retireAt = now + retireEvery
 	}
+}
+
+// try finds out whether a link through hubs still leads anywhere: the one that
+// it crosses may be gone, with its whole machine, long before the transport
+// sees that. The link of a node that does not answer is given up, for the way
+// that is known now.
+func (n *Node) try(now time.Duration, l *link) {
+	switch {
+	case now-l.tried < retireEvery:
+		return
+	case l.tried == 0 || l.heard > l.tried:
+		n.send(l.peer.ID, n.hello())
+	default:
+		n.fx.Silent = append(n.fx.Silent, l.peer.ID)
+	}
+	l.tried = now
 }
 
 // servedAtHome reports whether a hub of its own site serves a pilot.
@@ -104,7 +123,8 @@ func (n *Node) mate(l *link) bool {
 }
 
 // waited reports whether a hub that retires lets a link's node go first: its
-// site's, and hubs that may be reached through this one only.
+// site's, and those that may be reached through this one only, which are hubs
+// and the pilots of other sites that it serves.
 func (n *Node) waited(l *link) bool {
-	return l.peer.ID != n.exit.by && (n.mate(l) || l.peer.Role == wire.RoleHub)
+	return l.peer.ID != n.exit.by && (n.mate(l) || l.peer.Role == wire.RoleHub || n.home(l))
 }

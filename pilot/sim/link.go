@@ -276,6 +276,21 @@ func (w *world) unlink(l *link, i int) {
 	}
 }
 
+// hangUp ends a node's link through hubs. The other end hears of it if
+// anything still passes.
+func (w *world) hangUp(n *node, id wire.NodeID) {
+	l := n.links[id]
+	if l == nil || l.hops == nil {
+		return
+	}
+	works := !l.blocked()
+	l.dead = true
+	if works {
+		w.sever(l, resetTime)
+	}
+	w.k.After(time.Millisecond, func() { w.unlink(l, l.side(n)) })
+}
+
 // recheck looks for links over which nothing passes any more.
 func (w *world) recheck() {
 	for _, s := range w.spots {

@@ -38,6 +38,9 @@ func (w *world) apply(n *node, fx core.Effects) {
 		w.violate("node %s sends %d messages at once, such as %T", n.spot.name(), len(fx.Sends), fx.Sends[len(fx.Sends)/2].Msg)
 	}
 	n.routes.learn(&fx)
+	for _, id := range fx.Silent {
+		w.hangUp(n, id)
+	}
 	for _, s := range fx.Sends {
 		w.send(n, s)
 	}
