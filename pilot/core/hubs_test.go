@@ -194,3 +194,26 @@ func TestHubComesBack(t *testing.T) {
 		}
 	}
 }
+
+// What a hub remembers of a pilot that another one serves counts for nothing:
+// it may have been cut off. The word of the one that serves it does.
+func TestRemembersTheLiving(t *testing.T) {
+	t.Parallel()
+	w := clusters(t, 1, map[string]string{"a": "L", "b": "L"})
+	w.run(time.Minute)
+	a0 := w.peers["a0"].ID
+	gone := func() (n int) {
+		for _, e := range w.events["L"] {
+			if d, ok := e.(core.PeersDown); ok && slices.ContainsFunc(d.Peers, func(p wire.Peer) bool { return p.ID == a0 }) {
+				n++
+			}
+		}
+		return n
+	}
+	for i, hub := range []string{"hub-b", "hub-a"} {
+		w.do("L", func(n *core.Node) { n.Receive(w.now, w.peers[hub].ID, &wire.Welcome{Down: []wire.NodeID{a0}}) })
+		if got := gone(); got != i {
+			t.Errorf("after the word of %s the launcher has taken the pilot for dead %d times, want %d", hub, got, i)
+		}
+	}
+}

@@ -244,6 +244,9 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 		if n.peers[id] == nil && n.downs.has(id) {
 			continue // another one said so
 		}
+		if i >= len(why) && n.servedBeside(id, from) {
+			continue
+		}
 		reason := "its hub says that it is gone"
 		if i < len(why) && why[i] != "" {
 			reason = why[i]
@@ -257,6 +260,18 @@ func (n *Node) changes(now time.Duration, from wire.NodeID, up []wire.Peer, down
 		n.detector.Leave(now, gone[reason]...)
 		n.down(now, gone[reason], from, reason, true)
 	}
+}
+
+// servedBeside reports whether a launcher knows another hub than this one that
+// serves a pilot. What a hub remembers of those that are gone may be from when it
+// was cut off, and took those it served at other sites for dead.
+func (n *Node) servedBeside(id, hub wire.NodeID) bool {
+	p := n.peers[id]
+	if p == nil || p.lostAt != 0 || p.via.IsZero() || p.via == hub {
+		return false
+	}
+	via := n.peers[p.via]
+	return via != nil && via.lostAt == 0
 }
 
 // reached returns the peers that a launcher reaches through this hub.
