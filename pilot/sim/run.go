@@ -138,11 +138,11 @@ func (w *world) finish() {
 		var told []*node
 		for _, s := range w.spots[1:] {
 			if n := s.node; n != nil && n.alive {
-				// A pilot that its own hub does not serve now may find that
-				// others have left before it is told: it has its lease.
+				// A pilot for which another pilot relays may find that this
+				// one has left before it is told: it has its lease.
 				if hops, _ := w.way(n, home); hops != nil {
 					next := hops[0].link.end[1-hops[0].dir].spot
-					if s.role == wire.RoleHub || next.role != wire.RolePilot && (next.site == s.site || next == home.spot) {
+					if s.role == wire.RoleHub || next.role != wire.RolePilot {
 						told = append(told, n)
 					}
 				}
