@@ -326,9 +326,15 @@ func TestOwnDevices(t *testing.T) {
 	b, _ := w.queued()
 	b.Slots, b.Idle = 4, Duration(core.Forever)
 	w.run(w.carry(b, "GAT_JOB=1", "GAT_GPUS=GPU-a,GPU-b,GPU-c,GPU-d", "HIP_VISIBLE_DEVICES=0"))
-	script := `echo $CUDA_VISIBLE_DEVICES; test "$CUDA_VISIBLE_DEVICES" = "$ROCR_VISIBLE_DEVICES" && test -z "$HIP_VISIBLE_DEVICES"; s=$?; [ $ZORILLA_ATTEMPT -gt 1 ] || exec kill -9 $$; exit $s`
+	// The second attempts of both wait for each other: they run at the same time.
+	met := t.TempDir()
+	script := `echo $CUDA_VISIBLE_DEVICES; test "$CUDA_VISIBLE_DEVICES" = "$ROCR_VISIBLE_DEVICES" && test -z "$HIP_VISIBLE_DEVICES"; s=$?
+[ $ZORILLA_ATTEMPT -gt 1 ] || exec kill -9 $$
+: >"$1/$ZORILLA_RANK"
+until [ -e "$1/0" ] && [ -e "$1/1" ]; do sleep 0.05; done
+exit $s`
 	w.submitSpec(job.Spec{Want: 2, Retries: 3, Needs: wire.Requirements{GPUs: 2},
-		Program: wire.Program{Argv: []string{"/bin/sh", "-c", script}}})
+		Program: wire.Program{Argv: []string{"/bin/sh", "-c", script, "sh", met}}})
 	if e := wait(w, func(core.JobEnded) bool { return true }); e.Outcome != job.OK {
 		t.Errorf("the job ended with %+v", e)
 	}

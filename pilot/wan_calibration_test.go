@@ -31,7 +31,7 @@ import (
 const agreement = 0.15
 
 // chance is the same for what chance moves by more.
-const chance = 2.0 / 3
+const chance = 3.0 / 4
 
 // loose are the kinds of messages whose number says more about a moment, or about
 // the machine, than about the overlay. They may differ by what chance moves them.
@@ -49,7 +49,7 @@ var loose = []string{
 
 // tries is how often reality may try to be like the simulation: the machine may
 // have much else to do.
-const tries = 2
+const tries = 3
 
 // few is a number of messages of one kind below which nothing can be said:
 // chance alone moves it by more than the agreement.
