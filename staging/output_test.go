@@ -44,6 +44,8 @@ func newHome(t testing.TB, o staging.SinkOptions) *home {
 }
 
 func (h *home) open(ctx context.Context) (staging.Stream, error) {
+	h.mu.Lock() // all that is opened before leave is broken by it
+	defer h.mu.Unlock()
 	if h.away.Load() {
 		select {
 		case h.tries <- struct{}{}:
@@ -52,9 +54,7 @@ func (h *home) open(ctx context.Context) (staging.Stream, error) {
 		return nil, errors.New("home is away")
 	}
 	a, b := pair(h.t)
-	h.mu.Lock()
 	h.live = append(h.live, b)
-	h.mu.Unlock()
 	h.wg.Go(func() {
 		out, err := staging.ReadOutput(context.WithoutCancel(ctx), b)
 		if err == nil {
@@ -71,9 +71,9 @@ func (h *home) open(ctx context.Context) (staging.Stream, error) {
 
 // leave breaks all streams and forbids new ones.
 func (h *home) leave() {
-	h.away.Store(true)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.away.Store(true)
 	for _, s := range h.live {
 		s.Close()
 	}
