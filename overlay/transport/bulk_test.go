@@ -388,8 +388,8 @@ func TestStripes(t *testing.T) {
 	p := w.pilot(t, transport.Config{Handlers: handle(wire.StreamFetch, echo)})
 	for _, to := range []*testNode{w.hub, p} {
 		s := open(t, w.launcher, to.ID(), wire.StreamFetch)
-		s.Ask(want)
 		exchange(t, s, marked(256<<10), func(int) bool {
+			s.Ask(want) // as often as needed: one that could not be made is not tried again by itself
 			n, sends, gets := s.Stripes()
 			return n == want && sends && gets
 		})
