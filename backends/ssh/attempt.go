@@ -1,0 +1,140 @@
+package ssh
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/zorilla-grid/zorilla/gat"
+)
+
+// An attempt is one authentication: it offers each key once, one by one.
+type attempt struct {
+	ctx   context.Context // of the call that makes the attempt, which outlives it
+	ring  *keyring
+	end   endpoint
+	clock *alarm
+
+	at      int      // index of the next key
+	tried   []string // what became of each key
+	allowed []string // methods the server would take
+	partial bool     // the server took a key and wants more
+}
+
+func (r *keyring) attempt(ctx context.Context, e endpoint, clock *alarm) *attempt {
+	return &attempt{ctx: ctx, ring: r, end: e, clock: clock}
+}
+
+// next picks what to try next; the SSH library calls it.
+func (t *attempt) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, error) {
+	t.allowed = c.AllowedMethods
+	t.partial = len(c.PartialSuccessMethods) > 0
+	may := false
+	for _, m := range c.AllowedMethods {
+		may = may || m == "publickey"
+	}
+	if !may {
+		return nil, nil
+	}
+	keys, _ := t.ring.list()
+	for t.at < len(keys) {
+		k := keys[t.at]
+		t.at++
+		k.mu.Lock()
+		pub := k.pub
+		k.mu.Unlock()
+		if pub == nil {
+			signer, err := k.unlock(t.ctx, t.ring, t.clock)
+			if err != nil {
+				t.tried = append(t.tried, err.Error())
+				continue
+			}
+			pub = signer.PublicKey()
+		}
+		t.tried = append(t.tried, fmt.Sprintf("%s (%s %s)", k.name, pub.Type(), gossh.FingerprintSHA256(pub)))
+		return gossh.PublicKeys(&offer{t, k, pub, len(t.tried) - 1}), nil
+	}
+	return nil, nil
+}
+
+// An offer is a key on offer to a server. It signs only after the server said
+// that it takes the key, so a passphrase is asked for a key that is of use only.
+type offer struct {
+	t   *attempt
+	k   *key
+	pub gossh.PublicKey
+	at  int // index in t.tried
+}
+
+func (o *offer) PublicKey() gossh.PublicKey { return o.pub }
+
+func (o *offer) Sign(rand io.Reader, data []byte) (*gossh.Signature, error) {
+	return o.SignWithAlgorithm(rand, data, "")
+}
+
+func (o *offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
+	sig, err := o.sign(rand, data, algorithm)
+	if err != nil {
+		o.t.tried[o.at] += ": taken by the server, but it does not sign: " + err.Error()
+		return nil, err
+	}
+	o.t.tried[o.at] += ": taken by the server, but its signature was refused"
+	return sig, nil
+}
+
+func (o *offer) sign(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
+	if o.k.agent != "" {
+		defer o.t.clock.pause()()
+		return o.k.agentSign(o.t.ctx, o.pub, data, algorithm)
+	}
+	signer, err := o.k.unlock(o.t.ctx, o.t.ring, o.t.clock)
+	if err != nil {
+		return nil, err
+	}
+	if as, ok := signer.(gossh.AlgorithmSigner); ok {
+		return as.SignWithAlgorithm(rand, data, algorithm)
+	}
+	return signer.Sign(rand, data)
+}
+
+// failure says why the server did not let us in.
+func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
+	at := "authenticate as " + t.end.user + " at " + t.end.addr()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", at, context.Cause(ctx))
+	}
+	if timedOut {
+		return problem(gat.Transient, "the server may be overloaded or its directory of users slow", fmt.Errorf("%s: %w", at, errTimeout))
+	}
+	_, notes := t.ring.list()
+	tried := "no key was found (the agent, ~/.ssh/id_ed25519, id_ecdsa, id_rsa)"
+	if t.ring.identity != "" {
+		tried = "the key " + t.ring.identity + " could not be used"
+	}
+	if len(t.tried) > 0 {
+		tried = "tried " + strings.Join(t.tried, ", ")
+	}
+	if len(notes) > 0 {
+		tried += "; " + strings.Join(notes, "; ")
+	}
+	key := "is " + t.end.user + " the right user name there, and is one of these keys in its ~/.ssh/authorized_keys?"
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "ssh: disconnect"):
+		return problem(gat.Denied, "the server may allow fewer keys than were offered: name one with ?identity=/path", fmt.Errorf("%s: %s: %w", at, tried, err))
+	case broken(err) || !strings.Contains(text, "unable to authenticate") && len(t.allowed) == 0:
+		return problem(gat.Transient, "the server may refuse this user or be overloaded", fmt.Errorf("%s: the connection was closed: %s: %w", at, tried, err))
+	case t.partial:
+		return problem(gat.Denied, "a login with more than a key is not possible this way: openssh:// uses the system's ssh",
+			fmt.Errorf("%s: the server took a key and wants also: %s", at, strings.Join(t.allowed, ", ")))
+	case len(t.tried) == 0 && !strings.Contains(strings.Join(t.allowed, " "), "publickey") && len(t.allowed) > 0:
+		return problem(gat.Denied, "a login without a key is not possible this way: openssh:// uses the system's ssh",
+			fmt.Errorf("%s: the server takes no keys, only: %s", at, strings.Join(t.allowed, ", ")))
+	case len(t.tried) == 0:
+		key = "make a key with ssh-keygen, and have it added to ~/.ssh/authorized_keys there"
+	}
+	return problem(gat.Denied, key, fmt.Errorf("%s: permission denied: %s", at, tried))
+}
