@@ -269,6 +269,9 @@ func (d *Detector) settle() {
 	if d.flood != nil && d.flood.wakeAt != 0 {
 		next = min(next, d.flood.wakeAt)
 	}
+	if d.flood != nil && d.flood.draft != nil {
+		next = min(next, d.flood.since+gather)
+	}
 	if at := d.batch.due(); at != 0 {
 		next = min(next, at)
 	}

@@ -9,7 +9,8 @@ import (
 
 // Limits of the flooding of notices.
 const (
-	resend     = time.Second // until what was not acknowledged is sent again
+	gather     = 200 * time.Millisecond // to tell of several suspicions at once: links to nodes that die together do not end in one moment
+	resend     = time.Second            // until what was not acknowledged is sent again
 	resends    = 10
 	maxPending = 256              // notices for one neighbour
 	maxLogged  = 128              // notices of deaths that a new neighbour is told
@@ -22,8 +23,9 @@ const (
 // flood passes notices on between hubs and launchers.
 type flood struct {
 	seq    uint64
-	draft  *wire.Notice // of this call
-	peers  []*flooded   // by identity
+	draft  *wire.Notice  // of this call, or of suspicions that wait for others
+	since  time.Duration // when the draft was begun
+	peers  []*flooded    // by identity
 	seen   map[wire.NodeID]*seen
 	log    []logged
 	wakeAt time.Duration // 0: nothing is pending
@@ -81,7 +83,7 @@ func (d *Detector) announce(add func(*wire.Notice)) {
 		return
 	}
 	if d.flood.draft == nil {
-		d.flood.draft = &wire.Notice{Origin: d.cfg.ID}
+		d.flood.draft, d.flood.since = &wire.Notice{Origin: d.cfg.ID}, d.time
 	}
 	add(d.flood.draft)
 	n := d.flood.draft
@@ -171,7 +173,9 @@ func (d *Detector) flush() {
 	if d.flood == nil {
 		return
 	}
-	d.publish()
+	if n := d.flood.draft; n != nil && (d.time >= d.flood.since+gather || len(n.Clears)+len(n.Accuses)+len(n.Recants)+len(n.Dead) > 0) {
+		d.publish()
+	}
 	if !d.flood.fresh && (d.flood.wakeAt == 0 || d.time < d.flood.wakeAt) {
 		return
 	}
