@@ -113,6 +113,7 @@ func (t *attempt) live() (wire.Result, error) {
 	stdout := t.output(1, process.Stdout)
 	stderr := t.output(2, process.Stderr)
 	exit := process.Exit()
+	ended := time.Now()
 	result := wire.Result{Exit: exitOf(exit)}
 	for _, o := range []*output{stdout, stderr} {
 		if !o.rest(t.ctx, holdProbe) {
@@ -122,6 +123,9 @@ func (t *attempt) live() (wire.Result, error) {
 	result.Stdout, _ = stdout.spool.Size()
 	result.Stderr, _ = stderr.spool.Size()
 	t.gather(before, &result)
+	if t.crew.notice != nil {
+		result.Exit = t.crew.notice.explain(t.ctx, result.Exit, ended)
+	}
 	return result, nil
 }
 

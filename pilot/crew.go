@@ -29,6 +29,7 @@ type crew struct {
 	rack   *rack
 	files  shelf
 	finder *runtimes.Finder
+	notice *notice // of the scheduler that started the pilot; nil if none did
 
 	attempts map[wire.Key]*attempt
 	running  sync.WaitGroup

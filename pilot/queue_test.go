@@ -317,6 +317,62 @@ func TestWarned(t *testing.T) {
 	}
 }
 
+// TestTaken ends a pilot and its worker as schedulers do that signal all processes
+// of a job: the worker is lost with its pilot, whichever of them is told first and
+// however the worker takes it. One that fails without such a signal has failed.
+func TestTaken(t *testing.T) {
+	t.Parallel()
+	const (
+		dies  = `echo $$; exec sleep 1000`
+		exits = `trap 'exit 143' TERM; echo $$; while :; do sleep 0.05; done`
+	)
+	for name, c := range map[string]struct {
+		script string
+		job    string
+		tell   string // worker and pilot, in this order
+		want   job.Change
+	}{
+		"worker first":          {dies, "1", "wp", job.Lost},
+		"worker exits first":    {exits, "1", "wp", job.Lost},
+		"pilot first":           {dies, "1", "pw", job.Lost},
+		"pilot first, it exits": {exits, "1", "pw", job.Lost},
+		"worker only":           {dies, "1", "w", job.Exited},
+		"no scheduler":          {dies, "", "w", job.Exited},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			b, scratch := w.queued()
+			p := w.run(w.carry(b, "GAT_JOB="+c.job))
+			w.submit(1, c.script)
+			running := wait(w, func(e core.WorkerChanged) bool { return e.Change == job.Running })
+			until(t, "the program has begun", func() bool {
+				out, err := w.out.ReadFile("worker-0/stdout")
+				return err == nil && len(out) > 0
+			})
+			for i, who := range c.tell {
+				if i > 0 {
+					<-time.After(noticeTime / 5)
+				}
+				pid := map[rune]int{'w': running.PID, 'p': p.cmd.Process.Pid}[who]
+				if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := wait(w, func(e core.WorkerChanged) bool { return e.Change >= job.Exited })
+			if e.Change != c.want {
+				t.Errorf("the worker is %s for %q, want it %s", e.Change, e.Reason, c.want)
+			}
+			if said := p.end(patience); p.err != nil {
+				t.Errorf("the pilot ended with %v: %s", p.err, said)
+			}
+			if left := names(t, scratch); len(left) > 0 {
+				t.Errorf("there is left %q", left)
+			}
+		})
+	}
+}
+
 // TestOwnDevices runs three workers on a pilot with four GPUs: each that asks
 // for two has two of its own, those that follow too, and one that asks for none
 // has none.

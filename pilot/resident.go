@@ -176,8 +176,10 @@ func (r *resident) live(ctx context.Context) error {
 
 	admission, stopJoin := context.WithCancelCause(ctx)
 	defer stopJoin(nil)
+	taken := newNotice()
 	stop := r.told.tell(func(name string, before int) {
 		reason := "told to end by " + name
+		taken.give(reason)
 		stopJoin(errors.New(reason))
 		if before == 0 {
 			r.drain(reason)
@@ -186,6 +188,7 @@ func (r *resident) live(ctx context.Context) error {
 		}
 	}, func(name string) {
 		r.log.Info("warned of the end", "signal", name)
+		taken.give(walltime)
 		stopJoin(errors.New("the wall time ended"))
 		r.drain(walltime)
 	})
@@ -216,6 +219,9 @@ func (r *resident) live(ctx context.Context) error {
 			return err
 		}
 		defer r.agent.crew.close()
+		if r.given.inJob() {
+			r.agent.crew.notice = taken
+		}
 		r.agent.silent = func() {
 			select {
 			case r.silent <- struct{}{}:
