@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"strings"
 )
 
 // cannot is the error of a missing ability, said as what cannot be done.
@@ -37,11 +38,13 @@ func (s *Site) Run(ctx context.Context, c Command) (Process, error) {
 		if err != nil {
 			return err
 		}
+		o := s.observe(r, "run", c.Text())
 		inner, err := a.Run(ctx, c)
-		if err == nil {
-			p = &process{inner, s, r}
+		if err != nil {
+			return o.end(err)
 		}
-		return err
+		p = o.process(&process{inner, s, r})
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -53,14 +56,16 @@ func (s *Site) Run(ctx context.Context, c Command) (Process, error) {
 // the URL in use. See [Forwarder].
 func (s *Site) Forward(ctx context.Context, network, address string) (net.Conn, error) {
 	var conn net.Conn
-	err := s.each(ctx, "forward", s.routes, func(ctx context.Context, _ *route, l Login) error {
+	err := s.each(ctx, "forward", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Forwarder](l, "forward connections")
 		if err != nil {
 			return &finalError{err}
 		}
+		o := s.observe(r, "forward", network+":"+address)
 		if conn, err = a.Forward(ctx, network, address); err != nil {
-			return &finalError{err}
+			return &finalError{o.end(err)}
 		}
+		conn = o.conn(conn)
 		return nil
 	})
 	return conn, err
@@ -92,7 +97,7 @@ func (s *Site) Put(ctx context.Context, path string, mode fs.FileMode, r io.Read
 		pos, err := seeker.Seek(0, io.SeekCurrent)
 		start, canSeek = pos, err == nil
 	}
-	return s.each(ctx, "put", s.routes, func(ctx context.Context, _ *route, l Login) error {
+	return s.each(ctx, "put", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Files](l, "put files")
 		if err != nil {
 			return err
@@ -103,7 +108,10 @@ func (s *Site) Put(ctx context.Context, path string, mode fs.FileMode, r io.Read
 			}
 			src.n = 0
 		}
+		o := s.observe(r, "put", path)
 		err = a.Put(ctx, path, mode, src)
+		o.moved(src.n, 0)
+		o.end(err)
 		if err != nil && src.n > 0 && !canSeek {
 			return &finalError{err}
 		}
@@ -116,12 +124,15 @@ func (s *Site) Put(ctx context.Context, path string, mode fs.FileMode, r io.Read
 // to w. See [Files].
 func (s *Site) Get(ctx context.Context, path string, w io.Writer, limit int64) error {
 	dst := &counter{w: w}
-	return s.each(ctx, "get", s.routes, func(ctx context.Context, _ *route, l Login) error {
+	return s.each(ctx, "get", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Files](l, "get files")
 		if err != nil {
 			return err
 		}
+		o := s.observe(r, "get", path)
 		err = a.Get(ctx, path, dst, limit)
+		o.moved(0, dst.n)
+		o.end(err)
 		if err != nil && dst.n > 0 {
 			return &finalError{err}
 		}
@@ -131,12 +142,12 @@ func (s *Site) Get(ctx context.Context, path string, w io.Writer, limit int64) e
 
 // Remove removes files at the site; missing ones are no error. See [Files].
 func (s *Site) Remove(ctx context.Context, paths ...string) error {
-	return s.each(ctx, "remove", s.routes, func(ctx context.Context, _ *route, l Login) error {
+	return s.each(ctx, "remove", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Files](l, "remove files")
 		if err != nil {
 			return err
 		}
-		return a.Remove(ctx, paths...)
+		return s.observe(r, "remove", strings.Join(paths, " ")).end(a.Remove(ctx, paths...))
 	})
 }
 
@@ -198,14 +209,20 @@ func (b inward) Schemes() []string    { return nil }
 func (b inward) Check(*url.URL) error { return nil }
 
 func (b inward) Open(ctx context.Context, _ Target) (Login, error) {
+	pass := passageOf(ctx, nil)
 	var tried []*Error
 	for _, r := range b.outer.routes {
 		var login Login
 		err := b.outer.once(ctx, "log in further", r, func(ctx context.Context, _ *route, l Login) error {
 			a, err := able[Inward](l, "log in further")
-			if err == nil {
-				login, err = a.Inner(ctx, b.host, b.dial)
+			if err != nil {
+				return err
 			}
+			// Only now: the login it goes through may have had to be made.
+			if err := pass.enter(ctx); err != nil {
+				return err
+			}
+			login, err = a.Inner(ctx, b.host, b.dial)
 			return err
 		})
 		if err == nil {

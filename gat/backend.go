@@ -48,6 +48,10 @@ type Target struct {
 
 	// Polls shares the answers of such commands; nil means within the login.
 	Polls Polls
+
+	// Observe is told of commands that the backend runs by itself, as operations
+	// of Op "command"; nil means nobody. Site and URL need not be filled in.
+	Observe func(Operation)
 }
 
 // DialFunc opens a network connection as [net.Dialer.DialContext] does.
@@ -60,8 +64,8 @@ type Asker func(ctx context.Context, site, question string, secret bool) (string
 
 // Login is one open login to a site. All methods are safe for concurrent use.
 // A Login may implement the optional abilities [Runner], [Files], [Forwarder]
-// and [Inward], and that of a queueing system [Headed], [Describer], [Finder],
-// [Insider] and [Paced].
+// and [Inward], that of a queueing system [Headed], [Describer], [Finder],
+// [Insider] and [Paced], and [Described].
 type Login interface {
 	Jobs
 

@@ -9,12 +9,14 @@ import (
 // that matches [ErrCannot]. See [Describer].
 func (s *Site) Describe(ctx context.Context) (QueueInfo, error) {
 	var info QueueInfo
-	err := s.each(ctx, "describe", s.routes, func(ctx context.Context, _ *route, l Login) error {
+	err := s.each(ctx, "describe", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Describer](l, "describe a queueing system")
-		if err == nil {
-			info, err = a.Describe(ctx)
+		if err != nil {
+			return err
 		}
-		return err
+		o := s.observe(r, "describe", "")
+		info, err = a.Describe(ctx)
+		return o.end(err)
 	})
 	return info, err
 }
@@ -29,8 +31,9 @@ func (s *Site) Find(ctx context.Context, name string) ([]JobStatus, error) {
 		if err != nil {
 			return err
 		}
+		o := s.observe(r, "find jobs", name)
 		found, err := a.Find(ctx, name)
-		if err != nil {
+		if o.end(err) != nil {
 			return err
 		}
 		all = found
@@ -66,11 +69,13 @@ func (s *Site) Inside(ctx context.Context, id JobID, c Command) (Process, error)
 		if err != nil {
 			return err
 		}
+		o := s.observe(r, "run inside", c.Text()).about([]JobID{id})
 		inner, err := a.Inside(ctx, id, c)
-		if err == nil {
-			p = &process{inner, s, r}
+		if err != nil {
+			return o.end(err)
 		}
-		return err
+		p = o.process(&process{inner, s, r})
+		return nil
 	})
 	if err != nil {
 		return nil, err

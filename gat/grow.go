@@ -27,12 +27,14 @@ type Growth struct {
 // has no such texts, give an error that matches [ErrCannot]. See [Grower].
 func (s *Site) Grow(ctx context.Context, spec JobSpec, script string) (Growth, error) {
 	var g Growth
-	err := s.each(ctx, "render submissions", s.routes, func(ctx context.Context, _ *route, l Login) error {
+	err := s.each(ctx, "render submissions", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Grower](l, "render submissions for others")
-		if err == nil {
-			g, err = a.Grow(ctx, spec, script)
+		if err != nil {
+			return err
 		}
-		return err
+		o := s.observe(r, "render submissions", script)
+		g, err = a.Grow(ctx, spec, script)
+		return o.end(err)
 	})
 	return g, err
 }

@@ -21,7 +21,10 @@ func (s *Site) Submit(ctx context.Context, spec JobSpec) ([]JobID, error) {
 	err := s.each(ctx, "submit", s.routes, func(ctx context.Context, r *route, l Login) error {
 		rest := spec
 		rest.Count = count - len(got)
+		o := s.observe(r, "submit", spec.text())
 		ids, err := l.Submit(ctx, rest)
+		o.moved(spec.size(), 0)
+		o.about(ids).end(err)
 		got = append(got, ids...)
 		s.submitted(r, ids)
 		if err != nil && ended(l) {
@@ -99,8 +102,9 @@ func (s *Site) cancel(ctx context.Context, g group) error {
 		err := s.try(ctx, "cancel", r, func(ctx context.Context, r *route, l Login) error {
 			here := left
 			if r != g.home {
+				o := s.observe(r, "status", "")
 				all, err := l.Status(ctx, left...)
-				if err != nil {
+				if o.end(err) != nil {
 					return err
 				}
 				here = known(all)
@@ -108,7 +112,7 @@ func (s *Site) cancel(ctx context.Context, g group) error {
 			if len(here) == 0 {
 				return nil
 			}
-			if err := l.Cancel(ctx, here...); err != nil {
+			if err := s.observe(r, "cancel", "").about(here).end(l.Cancel(ctx, here...)); err != nil {
 				return err
 			}
 			left = slices.DeleteFunc(slices.Clone(left), func(id JobID) bool { return slices.Contains(here, id) })
@@ -151,10 +155,11 @@ func (s *Site) ask(ctx context.Context, ids []JobID) (map[JobID]JobStatus, error
 		var tried []*Error
 		for _, r := range s.homeFirst(g.home) {
 			var all []JobStatus
-			err := s.try(ctx, "status", r, func(ctx context.Context, _ *route, l Login) error {
+			err := s.try(ctx, "status", r, func(ctx context.Context, r *route, l Login) error {
+				o := s.observe(r, "status", "")
 				var err error
 				all, err = l.Status(ctx, left...)
-				return err
+				return o.end(err)
 			})
 			if err == nil {
 				left = s.sift(answers, left, all, r, g.home)

@@ -149,19 +149,31 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	timer := time.AfterFunc(limit, func() { d.cancel(timeout) })
 	defer timer.Stop()
 
-	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home, PollEvery: s.cfg.PollEvery, Polls: s.cfg.Polls}
+	pass := &passage{gate: s.cfg.Gate, timer: timer, limit: limit}
+	if r.borrowed {
+		pass.gate = nil
+	}
+	defer pass.exit()
+	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home, PollEvery: s.cfg.PollEvery, Polls: s.cfg.Polls,
+		Observe: s.backendObserver(r)}
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
-			timer.Stop()
-			defer timer.Reset(limit)
 			s.mu.Lock()
 			d.asked = true
 			s.mu.Unlock()
-			return s.cfg.Ask(ctx, site, question, secret)
+			return passageOf(ctx, pass).pause(func() (string, error) { return s.cfg.Ask(ctx, site, question, secret) })
 		}
 	}
 	s.log.Debug("logging in", "url", r.text)
-	login, err := r.backend.Open(ctx, t)
+	login, err := s.observeLogin(ctx, r, func() (Login, error) {
+		ctx := context.WithValue(ctx, passageKey{}, pass)
+		if _, further := r.backend.(inward); !further { // which has a login to wait for first
+			if err := pass.enter(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return r.backend.Open(ctx, t)
+	})
 	if err == nil && ctx.Err() != nil {
 		if !r.borrowed {
 			login.Close()

@@ -64,6 +64,16 @@ type SiteConfig struct {
 	// Default 3.
 	Grace int
 
+	// Gate bounds how many logins are made at once, together with other sites;
+	// nil means no bound.
+	Gate Gate
+
+	// Observe is told of everything that is done at the site, each try by itself,
+	// when it has ended, and when it begins if it may take long (see
+	// Operation.Going). It is called from any goroutine and must not block.
+	// Nil: nobody.
+	Observe func(Operation)
+
 	// NeverRedial says that a login that broke is replaced by an explicit
 	// Login only. That is always so for a login that asked the user something.
 	NeverRedial bool
