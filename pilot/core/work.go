@@ -34,6 +34,7 @@ type seek struct {
 	claim   uint64 // on offer; 0: none
 	workers uint32
 	sendAt  time.Duration // of the claim, again
+	linked  bool          // it was sent over a link; without one it waits for that
 }
 
 type crew struct {
@@ -106,15 +107,15 @@ func (n *Node) fits(now time.Duration, needs *wire.Requirements) (per int, ok bo
 }
 
 func (n *Node) sendClaim(now time.Duration, c *flood.Claim, s *seek) {
-	s.sendAt = now + claimEvery
+	s.sendAt, s.linked = now+claimEvery, n.link(c.Primary) != nil
 	n.send(c.Primary, &wire.Claim{Job: c.Job, Epoch: c.Epoch, Seq: c.Seq, Workers: s.workers, TTL: max(0, c.Expires-now), Hubs: n.at.Hubs})
 }
 
 // claimAgain repeats what is on offer to a node that can be reached again.
 func (n *Node) claimAgain(now time.Duration, id wire.NodeID) {
 	for _, s := range n.seeks {
-		if s.claim == 0 {
-			continue
+		if s.claim == 0 || !s.linked {
+			continue // it has waited for the link, and is on its way
 		}
 		if c := n.slots.Find(s.job, s.claim); c != nil && c.Primary == id {
 			n.sendClaim(now, c, s)

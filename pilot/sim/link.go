@@ -129,9 +129,16 @@ func (w *world) parentLink(n *node, to *spot) *link {
 	return nil
 }
 
-// call makes a link through hubs, if there is a way.
-func (w *world) call(a, b *node) {
-	if a == b || a.calls[b.id] || a.links[b.id] != nil {
+// call makes a link through hubs, if there is a way. Messages wait for it, as
+// in the transport; where it comes to nothing they are lost.
+func (w *world) call(a, b *node, s core.Send) {
+	if a == b || a.links[b.id] != nil {
+		return
+	}
+	if waiting, calls := a.calls[b.id]; calls {
+		if len(waiting) < maxSends {
+			a.calls[b.id] = append(waiting, s)
+		}
 		return
 	}
 	_, delay := w.way(a, b)
@@ -139,11 +146,11 @@ func (w *world) call(a, b *node) {
 		return
 	}
 	if a.calls == nil {
-		a.calls = make(map[wire.NodeID]bool)
+		a.calls = make(map[wire.NodeID][]core.Send)
 	}
-	a.calls[b.id] = true
+	a.calls[b.id] = []core.Send{s}
 	w.k.After(4*delay, func() {
-		delete(a.calls, b.id)
+		defer delete(a.calls, b.id)
 		if !a.alive || !b.alive || a.links[b.id] != nil {
 			return
 		}
@@ -173,8 +180,22 @@ func (w *world) connect(a, b *node, hops []hop) {
 	w.k.Trace(1, uint64(a.spot.index), uint64(b.spot.index))
 	a.hold(l, b.id)
 	b.hold(l, a.id)
+	w.sendWaiting(a, b)
+	w.sendWaiting(b, a)
 	w.input(a, func(n *node) { n.linkUp(l) })
 	w.input(b, func(n *node) { n.linkUp(l) })
+}
+
+// sendWaiting sends what has waited for a link that is there now.
+func (w *world) sendWaiting(a, b *node) {
+	waiting := a.calls[b.id]
+	if len(waiting) == 0 {
+		return
+	}
+	a.calls[b.id] = nil
+	for _, s := range waiting {
+		w.send(a, s)
+	}
 }
 
 // linkUp tells a core of a link, unless that has ended while the machine stood still.
@@ -310,7 +331,7 @@ func (w *world) send(n *node, s core.Send) {
 	l := n.links[s.To]
 	if l == nil {
 		if o := w.byID[s.To]; o != nil {
-			w.call(n, o)
+			w.call(n, o, s)
 		}
 		return
 	}

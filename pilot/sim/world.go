@@ -90,9 +90,9 @@ type node struct {
 	alive  bool
 	leaves bool // it has said goodbye
 	links  map[wire.NodeID]*link
-	order  []*link // the same, the oldest first
-	calls  map[wire.NodeID]bool
-	tickAt time.Duration // when its next Tick is planned; 0: not
+	order  []*link                     // the same, the oldest first
+	calls  map[wire.NodeID][]core.Send // on their way, and what waits for them
+	tickAt time.Duration               // when its next Tick is planned; 0: not
 	routes routes
 	shell
 }
