@@ -33,6 +33,10 @@ var house = []struct{ pkg, imports string }{
 	{"backends/batch/batchtest", "gat backends/batch"},
 	{"backends/testbed/queuetest", "gat gat/gattest backends/testbed"},
 	{"backends/testbed/...", "gat"},
+	{"backends/shell", "gat"},
+	{"backends/ssh/sshconfig", ""},
+	{"backends/ssh", "gat backends/shell backends/ssh/sshconfig"},
+	{"backends/openssh", "gat backends/shell backends/ssh/sshconfig"},
 	{"backends/...", "gat backends/batch"},
 
 	{"overlay", ""},

@@ -12,12 +12,10 @@
 // or from the one identity named. Host keys must be known: an unknown or
 // changed one is refused with the cure, and nothing here ever adds one.
 //
-// The one rule to know: no text of ours or of the user's ever meets the login
-// shell. The server is asked to execute one constant string that reads the same
-// in every shell and starts /bin/sh on a script that follows on standard input
-// (see [Exec]). The script marks where the command's own output begins with a
-// random nonce on both streams, so that whatever start files print is dropped and the
-// command's bytes pass exactly. No terminal is ever requested.
+// The one rule to know: this package makes the connection, and everything done
+// over it is package shell's, so that the system's ssh does it in the same way.
+// No text of ours or of the user's meets the login shell there, and no terminal
+// is ever requested.
 //
 // A host needs /bin/sh, dd, printf and cat, nothing of ours. The package does
 // not read ssh_config, does not ask for passwords, and does not try again by

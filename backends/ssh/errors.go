@@ -12,6 +12,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/zorilla-grid/zorilla/backends/shell"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -19,33 +20,20 @@ import (
 // is in the error that wraps it.
 var errTimeout = errors.New("timed out")
 
-// A fault is an error with a class and a hint that does not know its operation
-// yet.
-type fault struct {
-	class gat.Class
-	hint  string
-	err   error
-}
+// problem gives err a class and a hint, which may be empty.
+func problem(class gat.Class, hint string, err error) error { return shell.Problem(class, hint, err) }
 
-func (f *fault) Error() string { return f.err.Error() }
-func (f *fault) Unwrap() error { return f.err }
+// classified makes err the [gat.Error] of an operation.
+func classified(op, url string, err error) error { return shell.Classified(op, url, err) }
 
-// problem makes a fault.
-func problem(class gat.Class, hint string, err error) error {
-	return &fault{class, hint, err}
-}
+// broken reports whether err says that the connection is gone.
+func broken(err error) bool { return shell.Broken(err) }
 
-// classified makes err the [gat.Error] of an operation, with the class and
-// hint of the fault in it.
-func classified(op, url string, err error) error {
-	e := &gat.Error{Class: gat.Permanent, Op: op, URL: url, Err: err}
-	if f, ok := errors.AsType[*fault](err); ok {
-		e.Class, e.Hint = f.class, f.hint
-	} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || broken(err) {
-		e.Class = gat.Transient
-	}
-	return e
-}
+// printable makes text from elsewhere fit to show.
+func printable(s string) string { return shell.Printable(s) }
+
+// quote makes s one word for a POSIX shell.
+func quote(s string) string { return shell.Quote(s) }
 
 // dialError says why no connection to e could be made.
 func dialError(ctx context.Context, e endpoint, err error) error {
@@ -122,10 +110,4 @@ func greetError(ctx context.Context, e endpoint, timedOut bool, err error) error
 		return problem(gat.Transient, "the server may limit connections (MaxStartups) or refuse this address", fmt.Errorf("%s: the connection was closed: %w", at, err))
 	}
 	return problem(gat.Transient, "", fmt.Errorf("%s: %w", at, err))
-}
-
-// broken reports whether err says that the connection is gone.
-func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF)
 }

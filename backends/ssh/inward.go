@@ -18,7 +18,7 @@ import (
 func (l *login) Inner(ctx context.Context, host string, dial gat.DialFunc) (gat.Login, error) {
 	e, err := parseEndpoint(host)
 	if err != nil {
-		return nil, l.fault("log in", problem(gat.Invalid, "", fmt.Errorf("inner host %q: %w", host, err)))
+		return nil, l.Fault("log in", problem(gat.Invalid, "", fmt.Errorf("inner host %q: %w", host, err)))
 	}
 	if e.user == "" {
 		e.user = l.link.end.user
@@ -29,11 +29,11 @@ func (l *login) Inner(ctx context.Context, host string, dial gat.DialFunc) (gat.
 	k, err := l.c.connect(ctx, e, dial)
 	if err != nil {
 		select {
-		case <-l.done:
-			err = l.gone()
+		case <-l.Done():
+			err = l.Gone()
 		default:
 		}
-		return nil, l.fault("log in", fmt.Errorf("%s (through %s): %w", e, l.link.end, err))
+		return nil, l.Fault("log in", fmt.Errorf("%s (through %s): %w", e, l.link.end, err))
 	}
 	return newLogin(l.c, "ssh://"+e.String(), []*link{k}), nil
 }
@@ -47,7 +47,7 @@ func (l *login) Forward(ctx context.Context, network, address string) (net.Conn,
 			(refused.Reason == gossh.Prohibited || refused.Reason == gossh.UnknownChannelType) {
 			err = problem(gat.Denied, "its sshd_config forbids forwarding", fmt.Errorf("%w: %w", gat.ErrForwarding, err))
 		}
-		return nil, l.fault("forward", fmt.Errorf("connect to %s: %w", address, err))
+		return nil, l.Fault("forward", fmt.Errorf("connect to %s: %w", address, err))
 	}
 	return conn, nil
 }

@@ -178,20 +178,6 @@ func (k *key) agentSign(ctx context.Context, pub gossh.PublicKey, data []byte, a
 	return agent.NewClient(conn).SignWithFlags(pub, data, flags)
 }
 
-// printable makes text from elsewhere fit to show.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "") + "..."
-	}
-	return s
-}
-
 // readKey reads a key file; of a locked one, the public half.
 func readKey(path string) (*key, error) {
 	data, err := readFile(path, maxKey)

@@ -4,117 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net"
-	"slices"
+	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/zorilla-grid/zorilla/backends/shell"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-const (
-	aliveMisses  = 3               // intervals without a sign of life
-	slotPatience = 5 * time.Second // how long a refused session is tried again
-)
+const aliveMisses = 3 // intervals without a sign of life
 
 // A login is one connection and everything done over it.
 type login struct {
+	*shell.Login
 	c    *connector
-	url  string
-	hops []*link // jump hosts first, the host itself last
 	link *link
-
-	slots  chan struct{} // one per session that is open
-	proven atomic.Bool   // the server executes what it is asked to
-	files  transfers
-
-	wg     sync.WaitGroup
-	ctx    context.Context // ends with the login
-	cancel context.CancelFunc
-	done   chan struct{}
-
-	mu     sync.Mutex
-	err    error
-	closed bool
-	procs  map[*process]struct{} // those that run
 }
 
+// newLogin makes a login over the last of hops, the others being jump hosts.
 func newLogin(c *connector, url string, hops []*link) *login {
-	l := &login{
-		c: c, url: url, hops: hops, link: hops[len(hops)-1],
-		slots: make(chan struct{}, c.backend.Sessions),
-		done:  make(chan struct{}),
-		procs: make(map[*process]struct{}),
-	}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.wg.Go(func() {
-		err := l.link.client.Wait()
-		l.mu.Lock()
-		if l.err == nil && !l.closed {
-			l.err = l.fault("keep the login", problem(gat.Transient, "", fmt.Errorf("the connection to %s broke: %w", l.link.end, err)))
-		}
-		l.mu.Unlock()
-		l.cancel()
-		closeLinks(l.hops)
-		close(l.done)
-	})
-	l.wg.Go(l.watch)
+	last := hops[len(hops)-1]
+	l := &login{c: c, link: last}
+	l.Login = shell.New(&line{hops}, shell.Config{URL: url, Host: last.end.String(), Sessions: c.backend.Sessions, Signals: true})
+	l.Spawn(l.watch)
 	return l
-}
-
-func (l *login) fault(op string, err error) error { return classified(op, l.url, err) }
-
-// Done is closed when the login is no longer usable.
-func (l *login) Done() <-chan struct{} { return l.done }
-
-// Err says why the login ended; nil while it lives and after Close.
-func (l *login) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
-}
-
-// Close ends the login and every command that runs over it: servers do not kill
-// commands by themselves when a connection ends.
-func (l *login) Close() error {
-	l.mu.Lock()
-	procs := slices.Collect(maps.Keys(l.procs))
-	l.mu.Unlock()
-	for _, p := range procs {
-		p.end(errClosed)
-	}
-	timer := time.NewTimer(killTime)
-	defer timer.Stop()
-	for _, p := range procs {
-		select {
-		case <-p.ended:
-			continue
-		case <-timer.C:
-		case <-l.done:
-		}
-		break
-	}
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	l.cancel()
-	closeLinks(l.hops)
-	l.wg.Wait()
-	return nil
-}
-
-// fail ends the login with an error.
-func (l *login) fail(err error) {
-	l.mu.Lock()
-	if l.err == nil && !l.closed {
-		l.err = l.fault("keep the login", err)
-	}
-	l.mu.Unlock()
-	closeLinks(l.hops)
 }
 
 // watch asks the server for a sign of life now and then. Any byte received is one.
@@ -127,7 +42,7 @@ func (l *login) watch() {
 	seen := l.link.wire.received.Load()
 	for {
 		select {
-		case <-l.done:
+		case <-l.Done():
 			return
 		case <-answer:
 			asked, missed = false, 0
@@ -140,12 +55,12 @@ func (l *login) watch() {
 			missed++
 		}
 		if missed >= aliveMisses {
-			l.fail(problem(gat.Transient, "", fmt.Errorf("the connection to %s is dead: no answer for %v", l.link.end, aliveMisses*every)))
+			l.Fail(problem(gat.Transient, "", fmt.Errorf("the connection to %s is dead: no answer for %v", l.link.end, aliveMisses*every)))
 			return
 		}
 		if !asked {
 			asked = true
-			l.spawn(func() { // ends with the connection at the latest
+			l.Spawn(func() { // ends with the connection at the latest
 				if _, _, err := l.link.client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
 					answer <- struct{}{}
 				}
@@ -154,120 +69,178 @@ func (l *login) watch() {
 	}
 }
 
-// A session is one session channel and the slot it takes.
-type session struct {
-	gossh.Channel
-	requests <-chan *gossh.Request
+// A line is a connection with the jump hosts it goes through.
+type line struct {
+	hops []*link // jump hosts first, the host itself last
 }
 
-// open opens a session channel. It waits for a free slot, and a little for a
-// server that allows fewer sessions than we do, within ctx. The caller calls release
-// when the channel of requests is closed.
-func (l *login) open(ctx context.Context) (*session, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	select {
-	case l.slots <- struct{}{}:
-	default:
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.done:
-			return nil, l.gone()
-		case <-ctx.Done():
-			return nil, problem(gat.Transient, "other commands hold them: end one, or allow more",
-				fmt.Errorf("all %d sessions of the login are in use: %w", cap(l.slots), context.Cause(ctx)))
-		}
-	}
-	end := time.Now().Add(slotPatience)
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		s, err := l.openOnce(ctx)
-		if err == nil {
-			return s, nil
-		}
-		refused, ok := errors.AsType[*gossh.OpenChannelError](err)
-		if !ok || refused.Reason == gossh.UnknownChannelType {
-			if !errors.Is(err, errAbandoned) {
-				l.release()
-			}
-			return nil, err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			end = time.Time{}
-		case <-l.done:
-			timer.Stop()
-			l.release()
-			return nil, l.gone()
-		}
-		timer.Stop()
-		if time.Now().After(end) {
-			open := len(l.slots) - 1
-			l.release()
-			return nil, problem(gat.Transient, fmt.Sprintf("the server's MaxSessions may be %d: end one of them first", open),
-				fmt.Errorf("the server refuses another session while %d are open: %w", open, refused))
-		}
-	}
-}
+func (n *line) client() *gossh.Client { return n.hops[len(n.hops)-1].client }
 
-func (l *login) release() { <-l.slots }
+// Wait implements [shell.Line].
+func (n *line) Wait() error { return n.client().Wait() }
 
-// errAbandoned says that the slot is released later, by who opens the channel.
-var errAbandoned = errors.New("no answer to the request for a session")
+// Cut implements [shell.Line].
+func (n *line) Cut() { closeLinks(n.hops) }
 
-// openOnce asks for a session channel. The library cannot be interrupted, so
-// when ctx ends first the channel is closed as soon as it is there.
-func (l *login) openOnce(ctx context.Context) (*session, error) {
+// Open implements [shell.Line]. The library cannot be interrupted, so when ctx
+// ends first the channel is closed as soon as it is there.
+func (n *line) Open(ctx context.Context) (shell.Session, error) {
 	type result struct {
 		s   *session
 		err error
 	}
 	got, abandoned := make(chan result), make(chan struct{})
-	if !l.spawn(func() {
-		ch, reqs, err := l.link.client.OpenChannel("session", nil)
+	go func() { // ends with the connection at the latest
+		ch, reqs, err := n.client().OpenChannel("session", nil)
+		r := result{err: err}
+		if err == nil {
+			r.s = newSession(ch, reqs)
+		}
 		select {
-		case got <- result{&session{ch, reqs}, err}:
+		case got <- r:
 		case <-abandoned:
 			if err == nil {
 				ch.Close()
-				gossh.DiscardRequests(reqs)
 			}
-			l.release()
 		}
-	}) {
-		return nil, l.gone()
-	}
+	}()
 	select {
 	case r := <-got:
-		if _, ok := errors.AsType[*gossh.OpenChannelError](r.err); r.err != nil && !ok {
-			return nil, l.gone()
+		refused, ok := errors.AsType[*gossh.OpenChannelError](r.err)
+		switch {
+		case r.err == nil:
+			return r.s, nil
+		case !ok:
+			return nil, fmt.Errorf("%w: %w", shell.ErrBroken, r.err)
+		case refused.Reason == gossh.UnknownChannelType:
+			return nil, refused
 		}
-		return r.s, r.err
+		return nil, fmt.Errorf("%w: %w", shell.ErrRefused, refused)
 	case <-ctx.Done():
 		close(abandoned)
-		return nil, fmt.Errorf("%w: %w", errAbandoned, context.Cause(ctx))
+		return nil, fmt.Errorf("no answer to the request for a session: %w", context.Cause(ctx))
 	}
 }
 
-// spawn runs f in a goroutine that Close waits for, unless the login is closed.
-func (l *login) spawn(f func()) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	l.wg.Go(f)
-	return true
+// A session is one session channel.
+type session struct {
+	gossh.Channel
+	over chan struct{} // closed when the channel is
+
+	mu     sync.Mutex
+	status int
+	exited bool // the server reported how the command ended
 }
 
-// gone says why nothing more can be done over the login.
-func (l *login) gone() error {
-	<-l.done
-	if err := l.Err(); err != nil {
-		e, _ := errors.AsType[*gat.Error](err)
-		return problem(gat.Transient, "", e.Err)
+func newSession(ch gossh.Channel, reqs <-chan *gossh.Request) *session {
+	s := &session{Channel: ch, over: make(chan struct{})}
+	go s.follow(reqs) // ends with the channel
+	return s
+}
+
+// follow takes the server's word on how the command ended.
+func (s *session) follow(reqs <-chan *gossh.Request) {
+	for r := range reqs {
+		s.mu.Lock()
+		switch r.Type {
+		case "exit-status":
+			var m struct{ Status uint32 }
+			if gossh.Unmarshal(r.Payload, &m) == nil {
+				s.status, s.exited = int(m.Status), true
+			}
+		case "exit-signal":
+			var m struct {
+				Signal     string
+				CoreDumped bool
+				Error      string
+				Lang       string
+			}
+			if gossh.Unmarshal(r.Payload, &m) == nil {
+				s.status, s.exited = 128+signalNumber(m.Signal), true
+			}
+		}
+		s.mu.Unlock()
+		if r.WantReply {
+			r.Reply(false, nil)
+		}
 	}
-	return problem(gat.Permanent, "", fmt.Errorf("the login is closed: %w", net.ErrClosed))
+	s.Close()
+	close(s.over)
+}
+
+// Exec implements [shell.Session].
+func (s *session) Exec(command string, sure bool) error {
+	ok, err := s.SendRequest("exec", !sure, gossh.Marshal(struct{ Command string }{command}))
+	if err == nil && !ok && !sure {
+		return shell.ErrNoExec
+	}
+	return err
+}
+
+// Subsystem implements [shell.Session].
+func (s *session) Subsystem(name string) error {
+	ok, err := s.SendRequest("subsystem", true, gossh.Marshal(struct{ Name string }{name}))
+	if err == nil && !ok {
+		return fmt.Errorf("the server has no subsystem %s", name)
+	}
+	return err
+}
+
+// Kill implements [shell.Session].
+func (s *session) Kill() bool {
+	ok, err := s.SendRequest("signal", true, gossh.Marshal(struct{ Signal string }{"KILL"}))
+	return ok || err != nil
+}
+
+// Wait implements [shell.Session].
+func (s *session) Wait() { <-s.over }
+
+// Status implements [shell.Session].
+func (s *session) Status() (int, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status, s.exited
+}
+
+// Why implements [shell.Session].
+func (s *session) Why() error { return nil }
+
+// Stderr implements [shell.Session].
+func (s *session) Stderr() io.Reader { return s.Channel.Stderr() }
+
+// signalNumber is Linux's number of a signal named as in RFC 4254, or 0.
+func signalNumber(name string) int {
+	switch name {
+	case "HUP":
+		return 1
+	case "INT":
+		return 2
+	case "QUIT":
+		return 3
+	case "ILL":
+		return 4
+	case "TRAP":
+		return 5
+	case "ABRT":
+		return 6
+	case "FPE":
+		return 8
+	case "KILL":
+		return 9
+	case "SEGV":
+		return 11
+	case "PIPE":
+		return 13
+	case "USR1":
+		return 10
+	case "USR2":
+		return 12
+	case "ALRM":
+		return 14
+	case "TERM":
+		return 15
+	case "XCPU":
+		return 24
+	}
+	return 0
 }

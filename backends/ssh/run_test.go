@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/backends/shell"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
 	"github.com/zorilla-grid/zorilla/gat"
 )
@@ -24,7 +25,7 @@ func TestExec(t *testing.T) {
 	t.Parallel()
 	// Every shell must read it the same way: no change here without the test below.
 	want := `exec /bin/sh -c 'eval "$(dd bs=1 count=1234 2>/dev/null)"'`
-	if got := ssh.Exec(1234); got != want {
+	if got := shell.Exec(1234); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package ssh
+package shell
 
 import (
 	"context"
@@ -31,20 +31,20 @@ var idForm = regexp.MustCompile(`^[1-9][0-9]{0,9}\.[A-Za-z0-9_:]{1,64}\.[a-z0-9-
 
 // Submit starts jobs on the host itself, all in one round trip. They lead
 // sessions of their own. Spec.Name is not used.
-func (l *login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
+func (l *Login) Submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
 	ids, err := l.submit(ctx, spec)
 	if err != nil {
-		return ids, l.fault("submit", err)
+		return ids, l.Fault("submit", err)
 	}
 	return ids, nil
 }
 
-func (l *login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
+func (l *Login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, error) {
 	if err := spec.Validate(); err != nil {
-		return nil, problem(gat.Invalid, "", err)
+		return nil, Problem(gat.Invalid, "", err)
 	}
 	if len(spec.Files) > 0 {
-		return nil, problem(gat.Invalid, "put them there first", errors.New("files do not travel with a job of the host itself"))
+		return nil, Problem(gat.Invalid, "put them there first", errors.New("files do not travel with a job of the host itself"))
 	}
 	spec.Argv = spec.Command()
 	count := max(spec.Count, 1)
@@ -53,7 +53,7 @@ func (l *login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 		dir = "./" + dir
 	}
 	call := fmt.Sprintf("submit %d %s %s %s %s %s", count, escape(spec.Stdin),
-		quote(spec.Stderr), quote(dir), quote(spec.Argv[0]), words(spec.Argv, spec.Env))
+		Quote(spec.Stderr), Quote(dir), Quote(spec.Argv[0]), words(spec.Argv, spec.Env))
 	out, err := l.sh(ctx, jobScript+call, nil)
 	var ids []gat.JobID
 	var told error
@@ -63,9 +63,9 @@ func (l *login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 		case kind == "J" && idForm.MatchString(text):
 			ids = append(ids, gat.JobID(text))
 		case kind == "N":
-			told = problem(gat.NotFound, "", fmt.Errorf("%s at the host: %s", text, missing(text, spec)))
+			told = Problem(gat.NotFound, "", fmt.Errorf("%s at the host: %s", text, missing(text, spec)))
 		case kind == "P", kind == "E":
-			told = problem(gat.Permanent, "", fmt.Errorf("%s: %s", spec.Argv[0], printable(text)))
+			told = Problem(gat.Permanent, "", fmt.Errorf("%s: %s", spec.Argv[0], Printable(text)))
 		}
 	}
 	switch {
@@ -74,7 +74,7 @@ func (l *login) submit(ctx context.Context, spec gat.JobSpec) ([]gat.JobID, erro
 	case err != nil:
 		return ids, err
 	case len(ids) != count:
-		return ids, problem(gat.Transient, "the host may have reached the limit of processes", fmt.Errorf("%d of %d jobs started", len(ids), count))
+		return ids, Problem(gat.Transient, "the host may have reached the limit of processes", fmt.Errorf("%d of %d jobs started", len(ids), count))
 	}
 	return ids, nil
 }
@@ -105,7 +105,7 @@ func escape(data []byte) string {
 
 // Status reports which jobs run. The host keeps no record of ended processes, so
 // a job that ended is Unknown.
-func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, error) {
+func (l *Login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, error) {
 	all := make([]gat.JobStatus, len(ids))
 	var at []int // those the host is asked about
 	for i, id := range ids {
@@ -119,15 +119,15 @@ func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, 
 		at = at[len(part):]
 		call := "status"
 		for _, i := range part {
-			call += " " + quote(string(ids[i]))
+			call += " " + Quote(string(ids[i]))
 		}
 		out, err := l.sh(ctx, jobScript+call, nil)
 		if err != nil {
-			return nil, l.fault("status", err)
+			return nil, l.Fault("status", err)
 		}
 		lines := strings.Fields(out)
 		if len(lines) != len(part) {
-			return nil, l.fault("status", problem(gat.Transient, "", fmt.Errorf("the host answered %d lines to %d questions", len(lines), len(part))))
+			return nil, l.Fault("status", Problem(gat.Transient, "", fmt.Errorf("the host answered %d lines to %d questions", len(lines), len(part))))
 		}
 		for j, i := range part {
 			if lines[j] == "R" {
@@ -141,7 +141,7 @@ func (l *login) Status(ctx context.Context, ids ...gat.JobID) ([]gat.JobStatus, 
 // Cancel ends jobs with everything in their sessions and all descendants: they
 // are asked to end, and killed two seconds later. A process that moved to another
 // session and lost its parent is not found.
-func (l *login) Cancel(ctx context.Context, ids ...gat.JobID) error {
+func (l *Login) Cancel(ctx context.Context, ids ...gat.JobID) error {
 	var known []string
 	for _, id := range ids {
 		if idForm.MatchString(string(id)) {
@@ -152,7 +152,7 @@ func (l *login) Cancel(ctx context.Context, ids ...gat.JobID) error {
 		part := known[:min(len(known), idsAtOnce)]
 		known = known[len(part):]
 		if _, err := l.sh(ctx, jobScript+"cancel "+quoteAll(part), nil); err != nil {
-			return l.fault("cancel", err)
+			return l.Fault("cancel", err)
 		}
 	}
 	return nil
@@ -160,7 +160,7 @@ func (l *login) Cancel(ctx context.Context, ids ...gat.JobID) error {
 
 // sh runs a script of ours with in as its standard input and returns what it prints.
 // A status other than 0 is an error with the last line of its standard error.
-func (l *login) sh(ctx context.Context, body string, in io.Reader) (string, error) {
+func (l *Login) sh(ctx context.Context, body string, in io.Reader) (string, error) {
 	p, err := l.start(ctx, "", body)
 	if err != nil {
 		return "", err
@@ -177,12 +177,12 @@ func (l *login) sh(ctx context.Context, body string, in io.Reader) (string, erro
 	}()
 	var text []byte
 	said := make(chan struct{})
-	if !l.spawn(func() {
+	if !l.Spawn(func() {
 		defer close(said)
 		text, _ = io.ReadAll(io.LimitReader(p.Stderr(), 4096))
 		io.Copy(io.Discard, p.Stderr())
 	}) {
-		return "", l.gone()
+		return "", l.Gone()
 	}
 	out, err := io.ReadAll(io.LimitReader(p.Stdout(), maxAnswer))
 	if len(out) == maxAnswer {

@@ -1,4 +1,4 @@
-package ssh
+package shell
 
 import (
 	"crypto/rand"
@@ -20,8 +20,8 @@ func Exec(n int) string {
 	return fmt.Sprintf(`exec /bin/sh -c 'eval "$(dd bs=1 count=%d 2>/dev/null)"'`, n)
 }
 
-// quote makes s one word for a POSIX shell.
-func quote(s string) string {
+// Quote makes s one word for a POSIX shell.
+func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
@@ -32,7 +32,7 @@ func quoteAll(words []string) string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(quote(w))
+		b.WriteString(Quote(w))
 	}
 	return b.String()
 }
@@ -59,7 +59,7 @@ func (n nonce) render(dir, body string) (string, error) {
 		if !strings.HasPrefix(dir, "/") {
 			dir = "./" + dir // neither an option nor looked for in CDPATH
 		}
-		fmt.Fprintf(&b, "cd %s >/dev/null 2>&1 || { %s; cd %s >/dev/null; exit 126; }\n", quote(dir), n.frame("-"), quote(dir))
+		fmt.Fprintf(&b, "cd %s >/dev/null 2>&1 || { %s; cd %s >/dev/null; exit 126; }\n", Quote(dir), n.frame("-"), Quote(dir))
 	}
 	b.WriteString(n.frame(`"$$"`))
 	b.WriteByte('\n')
@@ -67,10 +67,10 @@ func (n nonce) render(dir, body string) (string, error) {
 	b.WriteByte('\n')
 	s := b.String()
 	if strings.IndexByte(s, 0) >= 0 {
-		return "", problem(gat.Invalid, "", errors.New("a NUL byte cannot be passed to a command"))
+		return "", Problem(gat.Invalid, "", errors.New("a NUL byte cannot be passed to a command"))
 	}
 	if len(s) > maxScript {
-		return "", problem(gat.Invalid, "pass large data as a file or on standard input", fmt.Errorf("arguments and environment of %d bytes are too long", len(s)))
+		return "", Problem(gat.Invalid, "pass large data as a file or on standard input", fmt.Errorf("arguments and environment of %d bytes are too long", len(s)))
 	}
 	return s, nil
 }

@@ -1,4 +1,4 @@
-package ssh_test
+package shell_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/zorilla-grid/zorilla/backends/ssh"
+	"github.com/zorilla-grid/zorilla/backends/shell"
 )
 
 const nonce = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -34,7 +34,7 @@ func TestFrame(t *testing.T) {
 		for how, r := range map[string]io.Reader{
 			"whole": strings.NewReader(c.in), "bytes": iotest.OneByteReader(strings.NewReader(c.in)), "eof": iotest.DataErrReader(strings.NewReader(c.in)),
 		} {
-			word, rest, err := ssh.AwaitFrame(r, nonce)
+			word, rest, err := shell.AwaitFrame(r, nonce)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("%s (%s): %v, want %q", name, how, err, c.err)
@@ -63,8 +63,8 @@ func FuzzFrame(f *testing.F) {
 			return // nobody can guess a nonce
 		}
 		in := append(append(bytes.Clone(noise), nonce+" 42\n"...), out...)
-		word, rest, err := ssh.AwaitFrame(&stepper{in, int(step) + 1}, nonce)
-		if len(noise) > ssh.MaxNoise {
+		word, rest, err := shell.AwaitFrame(&stepper{in, int(step) + 1}, nonce)
+		if len(noise) > shell.MaxNoise {
 			return
 		}
 		if err != nil || word != "42" {
@@ -74,7 +74,7 @@ func FuzzFrame(f *testing.F) {
 			t.Fatalf("rest %q, %v; want %q", got, err, out)
 		}
 		// Whatever comes, it ends and does not panic.
-		ssh.AwaitFrame(&stepper{out, int(step) + 1}, nonce)
+		shell.AwaitFrame(&stepper{out, int(step) + 1}, nonce)
 	})
 }
 

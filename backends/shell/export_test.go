@@ -1,4 +1,4 @@
-package ssh
+package shell
 
 import "io"
 
@@ -8,8 +8,5 @@ func AwaitFrame(r io.Reader, n string) (string, io.Reader, error) {
 	return word, rest, err
 }
 
-// Limits of frames.
-const (
-	MaxNoise = maxNoise
-	MaxWord  = maxWord
-)
+// MaxNoise is what may come before a frame, in bytes.
+const MaxNoise = maxNoise

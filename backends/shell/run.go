@@ -1,4 +1,4 @@
-package ssh
+package shell
 
 import (
 	"bytes"
@@ -12,39 +12,48 @@ import (
 	"sync/atomic"
 	"time"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-// killTime is how long the server has to say that it passed a signal on.
-const killTime = 2 * time.Second
-
 // Run starts a command at the host.
-func (l *login) Run(ctx context.Context, c gat.Command) (gat.Process, error) {
+func (l *Login) Run(ctx context.Context, c gat.Command) (gat.Process, error) {
 	if err := c.Validate(); err != nil {
-		return nil, l.fault("run", problem(gat.Invalid, "", err))
+		return nil, l.Fault("run", Problem(gat.Invalid, "", err))
 	}
-	p, err := l.start(ctx, c.Dir, "exec "+words(c.Argv, c.Env))
+	body := "exec " + words(c.Argv, c.Env)
+	if !l.cfg.Signals {
+		// The shell stays to tell how the command ended, and keeps to itself what
+		// it has to say about signals.
+		body = "{ " + words(c.Argv, c.Env) + " 2>&3 3>&-; } 3>&2 2>/dev/null; exit $?"
+	}
+	p, err := l.start(ctx, c.Dir, body)
 	if err != nil {
-		return nil, l.fault("run", err)
+		return nil, l.Fault("run", err)
 	}
 	return p, nil
 }
 
 // start runs a shell script at the host, and returns when its first line of
 // output is about to come: the frames have been seen on both streams.
-func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
+func (l *Login) start(ctx context.Context, dir, body string) (p *process, err error) {
 	n := newNonce()
 	script, err := n.render(dir, body)
 	if err != nil {
 		return nil, err
 	}
-	s, err := l.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p := &process{l: l, s: s, ended: make(chan struct{}), status: -1}
+	err = l.patiently(ctx, func() error {
+		s, err := l.open(ctx)
+		if err == nil {
+			p, err = l.begin(ctx, s, l.release, n, dir, script)
+		}
+		return err
+	})
+	return p, err
+}
+
+// begin runs a script in a fresh session, and calls release when the session is over.
+func (l *Login) begin(ctx context.Context, s Session, release func(), n nonce, dir, script string) (*process, error) {
+	p := &process{l: l, s: s, release: release, ended: make(chan struct{})}
 	l.mu.Lock()
 	l.procs[p] = struct{}{}
 	l.mu.Unlock()
@@ -61,15 +70,15 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 	// The first answer shows that the server executes commands at all. Later
 	// ones are not waited for: that saves a round trip.
 	sure := l.proven.Load()
-	ok, err := s.SendRequest("exec", !sure, gossh.Marshal(struct{ Command string }{Exec(len(script))}))
-	if err == nil && !ok && !sure {
-		return fail(problem(gat.Denied, "the account may be limited to file transfers", errors.New("the server refuses to execute commands")))
+	err := s.Exec(Exec(len(script)), sure)
+	if errors.Is(err, ErrNoExec) {
+		return fail(Problem(gat.Denied, "the account may be limited to file transfers", err))
 	}
 	if err == nil {
 		_, err = io.WriteString(s, script)
 	}
 	if err != nil && err != io.EOF { // what was printed before tells more than EOF
-		return fail(l.lost(err))
+		return fail(l.Lost(err))
 	}
 
 	type frame struct {
@@ -78,7 +87,7 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 		err   error
 	}
 	stderr := make(chan frame, 1)
-	began := l.spawn(func() {
+	began := l.Spawn(func() {
 		var f frame
 		_, p.stderr, f.noise, f.err = awaitFrame(s.Stderr(), n)
 		if f.err != nil && f.err != errNoFrame {
@@ -87,7 +96,7 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 		stderr <- f
 	})
 	if !began {
-		return fail(l.gone())
+		return fail(l.Gone())
 	}
 	var out frame
 	out.word, p.stdout, out.noise, out.err = awaitFrame(s, n)
@@ -96,7 +105,11 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 	}
 	errs := <-stderr
 	if out.err != nil || errs.err != nil {
-		return fail(l.unframed(ctx, out.err, errs.err, append(out.noise, errs.noise...)))
+		why := s.Why()
+		if errors.Is(why, ErrRefused) {
+			<-p.ended // its slot is free
+		}
+		return fail(l.unframed(ctx, why, out.err, errs.err, append(out.noise, errs.noise...)))
 	}
 	if out.word == "-" {
 		text, _ := io.ReadAll(io.LimitReader(p.stderr, 4096))
@@ -104,7 +117,7 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 		if !bytes.Contains(text, []byte("such file")) && !bytes.Contains(text, []byte("can't cd")) {
 			class = gat.Permanent
 		}
-		return fail(problem(class, "", fmt.Errorf("no working directory %s: %s", dir, lastLine(text))))
+		return fail(Problem(class, "", fmt.Errorf("no working directory %s: %s", dir, lastLine(text))))
 	}
 	pid, _ := strconv.Atoi(out.word)
 	p.pid.Store(int64(pid))
@@ -113,7 +126,7 @@ func (l *login) start(ctx context.Context, dir, body string) (*process, error) {
 }
 
 // unframed says why a command did not begin.
-func (l *login) unframed(ctx context.Context, out, errs error, noise []byte) error {
+func (l *Login) unframed(ctx context.Context, why, out, errs error, noise []byte) error {
 	err := out
 	if err == nil || err == errNoFrame && errs != nil {
 		err = errs
@@ -126,23 +139,21 @@ func (l *login) unframed(ctx context.Context, out, errs error, noise []byte) err
 	case ctx.Err() != nil:
 		return fmt.Errorf("the command has not begun%s: %w", said, context.Cause(ctx))
 	case err == errNoise:
-		return problem(gat.Permanent, "look at ~/.bashrc, ~/.profile or their like there", err)
+		return Problem(gat.Permanent, "look at ~/.bashrc, ~/.profile or their like there", err)
 	case err == errNoFrame:
-		select {
-		case <-l.done:
-			return l.gone()
-		default:
+		if lost := l.Lost(why); lost != nil {
+			return lost
 		}
-		return problem(gat.Denied, "does the account have a login shell, and /bin/sh and dd?", fmt.Errorf("%w%s", err, said))
+		return Problem(gat.Denied, "does the account have a login shell, and /bin/sh and dd?", fmt.Errorf("%w%s", err, said))
 	}
-	return l.lost(err)
+	return l.Lost(err)
 }
 
 // lost is err, or why the login ended when that is behind it.
-func (l *login) lost(err error) error {
+func (l *Login) lost(err error) error {
 	select {
 	case <-l.done:
-		return l.gone()
+		return l.Gone()
 	default:
 		return err
 	}
@@ -154,13 +165,14 @@ func lastLine(text []byte) string {
 	if i := strings.LastIndexByte(s, '\n'); i >= 0 {
 		s = s[i+1:]
 	}
-	return printable(strings.TrimSpace(s))
+	return Printable(strings.TrimSpace(s))
 }
 
 // A process is a command that runs over a session.
 type process struct {
-	l       *login
-	s       *session
+	l       *Login
+	s       Session
+	release func() // gives back what the session took
 	pid     atomic.Int64
 	unwatch func() bool
 
@@ -169,82 +181,19 @@ type process struct {
 	once  sync.Once
 	ended chan struct{} // closed when the session is over
 
-	mu     sync.Mutex
-	status int
-	cause  error // why we ended it
-	exited bool  // the server reported how it ended
+	mu    sync.Mutex
+	cause error // why we ended it
 }
 
-// follow takes the server's word on how the command ended.
+// follow waits for the end of the session.
 func (p *process) follow() {
-	for r := range p.s.requests {
-		p.mu.Lock()
-		switch r.Type {
-		case "exit-status":
-			var m struct{ Status uint32 }
-			if gossh.Unmarshal(r.Payload, &m) == nil {
-				p.status, p.exited = int(m.Status), true
-			}
-		case "exit-signal":
-			var m struct {
-				Signal     string
-				CoreDumped bool
-				Error      string
-				Lang       string
-			}
-			if gossh.Unmarshal(r.Payload, &m) == nil {
-				p.status, p.exited = 128+signalNumber(m.Signal), true
-			}
-		}
-		p.mu.Unlock()
-		if r.WantReply {
-			r.Reply(false, nil)
-		}
-	}
-	p.s.Close()
+	p.s.Wait()
 	p.unwatch()
 	p.l.mu.Lock()
 	delete(p.l.procs, p)
 	p.l.mu.Unlock()
-	p.l.release()
+	p.release()
 	close(p.ended)
-}
-
-// signalNumber is Linux's number of a signal named as in RFC 4254, or 0.
-func signalNumber(name string) int {
-	switch name {
-	case "HUP":
-		return 1
-	case "INT":
-		return 2
-	case "QUIT":
-		return 3
-	case "ILL":
-		return 4
-	case "TRAP":
-		return 5
-	case "ABRT":
-		return 6
-	case "FPE":
-		return 8
-	case "KILL":
-		return 9
-	case "SEGV":
-		return 11
-	case "PIPE":
-		return 13
-	case "USR1":
-		return 10
-	case "USR2":
-		return 12
-	case "ALRM":
-		return 14
-	case "TERM":
-		return 15
-	case "XCPU":
-		return 24
-	}
-	return 0
 }
 
 func (p *process) Stdin() io.WriteCloser { return stdin{p.s} }
@@ -254,7 +203,7 @@ func (p *process) Stdout() io.Reader { return p.stdout }
 func (p *process) Stderr() io.Reader { return p.stderr }
 
 // stdin is the write side of a session.
-type stdin struct{ s *session }
+type stdin struct{ s Session }
 
 func (w stdin) Write(b []byte) (int, error) {
 	n, err := w.s.Write(b)
@@ -277,26 +226,21 @@ func (p *process) Wait() (int, error) {
 	<-p.ended
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.exited && p.cause == nil:
-		return p.status, nil
-	case p.cause != nil:
-		return -1, p.l.fault("run", p.cause)
+	if p.cause != nil {
+		return -1, p.l.Fault("run", p.cause)
 	}
-	select {
-	case <-p.l.done:
-		return -1, p.l.fault("run", p.l.gone())
-	default:
+	if status, ok := p.s.Status(); ok {
+		return status, nil
 	}
-	return -1, p.l.fault("run", problem(gat.Transient, "", errors.New("the server does not say how the command ended")))
+	if lost := p.l.Lost(p.s.Why()); lost != nil {
+		return -1, p.l.Fault("run", lost)
+	}
+	return -1, p.l.Fault("run", Problem(gat.Transient, "", errors.New("the server does not say how the command ended")))
 }
-
-// errClosed says that our own side closed a process.
-var errClosed = errors.New("the process was closed")
 
 // Close ends the conversation and has the server kill the command.
 func (p *process) Close() error {
-	p.end(errClosed)
+	p.end(ErrClosed)
 	return nil
 }
 
@@ -308,21 +252,19 @@ func (p *process) end(cause error) {
 			return
 		default:
 		}
-		p.mu.Lock()
-		if p.exited { // only its output is left
-			p.mu.Unlock()
+		if _, ok := p.s.Status(); ok { // only its output is left
 			p.s.Close()
 			return
 		}
+		p.mu.Lock()
 		p.cause = cause
 		p.mu.Unlock()
 		// Servers kill the whole process group, but not all do it: then the
 		// pid that came with the frame is used.
-		if !p.l.spawn(func() {
+		if !p.l.Spawn(func() {
 			killed := make(chan bool, 1)
-			p.l.spawn(func() {
-				ok, err := p.s.SendRequest("signal", true, gossh.Marshal(struct{ Signal string }{"KILL"}))
-				killed <- ok || err != nil
+			p.l.Spawn(func() {
+				killed <- p.s.Kill()
 			})
 			timer := time.NewTimer(killTime)
 			defer timer.Stop()
@@ -342,11 +284,20 @@ func (p *process) end(cause error) {
 }
 
 // kill ends the process group of pid, or pid alone when it leads none.
-func (l *login) kill(pid int) {
+func (l *Login) kill(pid int) {
 	ctx, cancel := context.WithTimeout(l.ctx, killTime)
 	defer cancel()
-	p, err := l.start(ctx, "", fmt.Sprintf("kill -KILL -%d 2>/dev/null || kill -KILL %d", pid, pid))
-	if err == nil {
+	n := newNonce()
+	script, err := n.render("", fmt.Sprintf("kill -KILL -%d 2>/dev/null || kill -KILL %d", pid, pid))
+	if err != nil {
+		return
+	}
+	// It takes no slot: what it ends has one and waits for it.
+	s, err := l.line.Open(ctx)
+	if err != nil {
+		return
+	}
+	if p, err := l.begin(ctx, s, func() {}, n, "", script); err == nil {
 		p.Wait()
 	}
 }

@@ -1,4 +1,4 @@
-package ssh
+package shell
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/pkg/sftp"
-	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/zorilla-grid/zorilla/gat"
 )
@@ -41,7 +40,7 @@ type transfers struct {
 
 // sftp returns the login's sftp client, starting it if there is none, and what
 // to call when done with it.
-func (l *login) sftp(ctx context.Context) (*sftp.Client, func(), error) {
+func (l *Login) sftp(ctx context.Context) (*sftp.Client, func(), error) {
 	t := &l.files
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,57 +79,61 @@ func (t *transfers) drop(client *sftp.Client, idle bool) {
 
 // startSFTP starts the subsystem. Start files that print spoil it, and then
 // its greeting is garbage or does not come.
-func (l *login) startSFTP(ctx context.Context) error {
-	s, err := l.open(ctx)
-	if err != nil {
-		return err
-	}
-	go func() { // ends with the session, which Close of the login waits for
-		for r := range s.requests {
-			if r.WantReply {
-				r.Reply(false, nil)
-			}
+func (l *Login) startSFTP(ctx context.Context) error {
+	return l.patiently(ctx, func() error {
+		s, err := l.open(ctx)
+		if err != nil {
+			return err
+		}
+		over := make(chan struct{})
+		go func() { // ends with the session, which Close of the login waits for
+			s.Wait()
+			l.release()
+			close(over)
+		}()
+		client, err := greetSFTP(ctx, s)
+		if err == nil {
+			l.files.client, l.files.channel = client, s
+			return nil
 		}
 		s.Close()
-		l.release()
-	}()
-	greeting, cancel := context.WithTimeout(ctx, sftpGreeting)
+		if why := s.Why(); errors.Is(why, ErrRefused) {
+			<-over
+			return why
+		}
+		if lost := l.Lost(nil); lost != nil {
+			return lost
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("start sftp: %w", context.Cause(ctx))
+		}
+		l.files.without = true
+		return errNoSFTP
+	})
+}
+
+// greetSFTP starts the subsystem in a session and hears its greeting.
+func greetSFTP(ctx context.Context, s Session) (*sftp.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, sftpGreeting)
 	defer cancel()
-	unwatch := context.AfterFunc(greeting, func() { s.Close() })
-	go io.Copy(io.Discard, s.Stderr())
+	unwatch := context.AfterFunc(ctx, func() { s.Close() })
+	go io.Copy(io.Discard, s.Stderr()) // ends with the session
+	err := s.Subsystem("sftp")
 	var client *sftp.Client
-	ok, err := s.SendRequest("subsystem", true, gossh.Marshal(struct{ Name string }{"sftp"}))
-	if err == nil && !ok {
-		err = errNoSFTP
-	}
 	if err == nil {
 		client, err = sftp.NewClientPipe(s, s, sftp.UseConcurrentWrites(true))
 	}
 	if !unwatch() && err == nil {
-		err = greeting.Err()
+		err = ctx.Err()
 	}
-	if err == nil {
-		l.files.client, l.files.channel = client, s
-		return nil
-	}
-	s.Close()
-	select {
-	case <-l.done:
-		return l.gone()
-	default:
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("start sftp: %w", context.Cause(ctx))
-	}
-	l.files.without = true
-	return errNoSFTP
+	return client, err
 }
 
 // Put writes a file in one step: under a temporary name beside it, with its mode
 // from the start, then renamed. On failure the temporary file is removed.
-func (l *login) Put(ctx context.Context, name string, mode fs.FileMode, r io.Reader) error {
+func (l *Login) Put(ctx context.Context, name string, mode fs.FileMode, r io.Reader) error {
 	if err := checkPath(name); err != nil {
-		return l.fault("put", err)
+		return l.Fault("put", err)
 	}
 	mode = mode.Perm()
 	tmp := path.Join(path.Dir(name), ".zorilla-"+rand.Text())
@@ -150,12 +153,12 @@ func (l *login) Put(ctx context.Context, name string, mode fs.FileMode, r io.Rea
 		err = l.putShell(ctx, name, tmp, mode, r)
 	}
 	if err != nil {
-		return l.fault("put", fileError(name, err))
+		return l.Fault("put", fileError(name, err))
 	}
 	return nil
 }
 
-func (l *login) putSFTP(ctx context.Context, c *sftp.Client, name, tmp string, mode fs.FileMode, r io.Reader) (err error) {
+func (l *Login) putSFTP(ctx context.Context, c *sftp.Client, name, tmp string, mode fs.FileMode, r io.Reader) (err error) {
 	defer l.bound(ctx, c)()
 	f, err := c.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -206,7 +209,7 @@ func diskFull(c *sftp.Client, name string, err error) error {
 }
 
 // bound ends the use of c a little after ctx ends, even if the server stalls.
-func (l *login) bound(ctx context.Context, c *sftp.Client) (release func()) {
+func (l *Login) bound(ctx context.Context, c *sftp.Client) (release func()) {
 	finished := make(chan struct{})
 	unwatch := context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(stopGrace)
@@ -238,17 +241,17 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // putShell needs cat, chmod, mv and wc only. The end of input may mean that the
 // connection broke, so the host does not rename before we agree on the length.
-func (l *login) putShell(ctx context.Context, name, tmp string, mode fs.FileMode, r io.Reader) (err error) {
+func (l *Login) putShell(ctx context.Context, name, tmp string, mode fs.FileMode, r io.Reader) (err error) {
 	sent := &counting{r: &bounded{ctx, r}}
 	remove := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
-		l.sh(ctx, "rm -f "+quote(tmp), nil) // what can be done was done
+		l.sh(ctx, "rm -f "+Quote(tmp), nil) // what can be done was done
 	}
 	// A broken connection closes standard output too: then printf fails.
 	body := fmt.Sprintf("LC_ALL=C; export LC_ALL; umask 077; t=%s\n"+
 		`trap 'rm -f "$t"; exit 1' HUP INT TERM PIPE`+"\n"+
-		`cat >"$t" && chmod %04o "$t" && n=$(wc -c <"$t") && printf '%%s\n' "$n" || { rm -f "$t"; exit 1; }`, quote(tmp), mode)
+		`cat >"$t" && chmod %04o "$t" && n=$(wc -c <"$t") && printf '%%s\n' "$n" || { rm -f "$t"; exit 1; }`, Quote(tmp), mode)
 	out, err := l.sh(ctx, body, sent)
 	if err != nil {
 		if _, ok := errors.AsType[*exitError](err); !ok {
@@ -258,11 +261,11 @@ func (l *login) putShell(ctx context.Context, name, tmp string, mode fs.FileMode
 	}
 	if n, perr := strconv.ParseInt(strings.TrimSpace(out), 10, 64); perr != nil || n != sent.n {
 		remove()
-		return fmt.Errorf("%d bytes were sent, %q arrived", sent.n, printable(strings.TrimSpace(out)))
+		return fmt.Errorf("%d bytes were sent, %q arrived", sent.n, Printable(strings.TrimSpace(out)))
 	}
 	body = fmt.Sprintf("LC_ALL=C; export LC_ALL; t=%s d=%s\n"+
 		`if [ -d "$d" ]; then echo "Is a directory" >&2; rm -f "$t"; exit 1; fi`+"\n"+
-		`mv -f "$t" "$d" || { rm -f "$t"; exit 1; }`, quote(tmp), quote(name))
+		`mv -f "$t" "$d" || { rm -f "$t"; exit 1; }`, Quote(tmp), Quote(name))
 	if _, err = l.sh(ctx, body, nil); err != nil {
 		if _, ok := errors.AsType[*exitError](err); !ok {
 			remove()
@@ -284,9 +287,9 @@ func (c *counting) Read(p []byte) (int, error) {
 }
 
 // Get copies at most limit bytes of a file to w; all when limit is negative.
-func (l *login) Get(ctx context.Context, name string, w io.Writer, limit int64) error {
+func (l *Login) Get(ctx context.Context, name string, w io.Writer, limit int64) error {
 	if err := checkPath(name); err != nil {
-		return l.fault("get", err)
+		return l.Fault("get", err)
 	}
 	client, done, err := l.sftp(ctx)
 	switch {
@@ -297,12 +300,12 @@ func (l *login) Get(ctx context.Context, name string, w io.Writer, limit int64) 
 		err = l.getShell(ctx, name, w, limit)
 	}
 	if err != nil {
-		return l.fault("get", fileError(name, err))
+		return l.Fault("get", fileError(name, err))
 	}
 	return nil
 }
 
-func (l *login) getSFTP(ctx context.Context, c *sftp.Client, name string, w io.Writer, limit int64) error {
+func (l *Login) getSFTP(ctx context.Context, c *sftp.Client, name string, w io.Writer, limit int64) error {
 	defer l.bound(ctx, c)()
 	f, err := c.Open(name)
 	if err != nil {
@@ -348,8 +351,8 @@ func (l *limited) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (l *login) getShell(ctx context.Context, name string, w io.Writer, limit int64) error {
-	p, err := l.start(ctx, "", fmt.Sprintf("LC_ALL=C; export LC_ALL; exec cat <%s", quote(name)))
+func (l *Login) getShell(ctx context.Context, name string, w io.Writer, limit int64) error {
+	p, err := l.start(ctx, "", fmt.Sprintf("LC_ALL=C; export LC_ALL; exec cat <%s", Quote(name)))
 	if err != nil {
 		return err
 	}
@@ -357,12 +360,12 @@ func (l *login) getShell(ctx context.Context, name string, w io.Writer, limit in
 	p.Stdin().Close()
 	said := make(chan string, 1)
 	stderr := p.Stderr()
-	if !l.spawn(func() {
+	if !l.Spawn(func() {
 		text, _ := io.ReadAll(io.LimitReader(stderr, 4096))
 		said <- lastLine(text)
 		io.Copy(io.Discard, stderr)
 	}) {
-		return l.gone()
+		return l.Gone()
 	}
 	if limit == 0 {
 		// Only whether the file can be read is of interest.
@@ -386,10 +389,10 @@ func (l *login) getShell(ctx context.Context, name string, w io.Writer, limit in
 }
 
 // Remove removes files, through the shell: that is one round trip for all.
-func (l *login) Remove(ctx context.Context, names ...string) error {
+func (l *Login) Remove(ctx context.Context, names ...string) error {
 	for _, n := range names {
 		if err := checkPath(n); err != nil {
-			return l.fault("remove", err)
+			return l.Fault("remove", err)
 		}
 	}
 	const most = 64 << 10 // bytes of one command's arguments
@@ -400,7 +403,7 @@ func (l *login) Remove(ctx context.Context, names ...string) error {
 			n++
 		}
 		if _, err := l.sh(ctx, "LC_ALL=C; export LC_ALL; rm -f "+quoteAll(names[:n]), nil); err != nil {
-			return l.fault("remove", fileError(names[0], err))
+			return l.Fault("remove", fileError(names[0], err))
 		}
 		names = names[n:]
 	}
@@ -409,7 +412,7 @@ func (l *login) Remove(ctx context.Context, names ...string) error {
 
 func checkPath(name string) error {
 	if !path.IsAbs(name) || strings.IndexByte(name, 0) >= 0 {
-		return problem(gat.Invalid, "", fmt.Errorf("the path %q is not absolute", name))
+		return Problem(gat.Invalid, "", fmt.Errorf("the path %q is not absolute", name))
 	}
 	return nil
 }
@@ -423,11 +426,11 @@ func fileError(name string, err error) error {
 	wrapped := fmt.Errorf("%s: %w", name, err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), strings.Contains(text, "no such file"), strings.Contains(text, "nonexistent"):
-		return problem(gat.NotFound, "", wrapped)
+		return Problem(gat.NotFound, "", wrapped)
 	case errors.Is(err, fs.ErrPermission), strings.Contains(text, "permission denied"), strings.Contains(text, "read-only file system"):
-		return problem(gat.Denied, "", wrapped)
+		return Problem(gat.Denied, "", wrapped)
 	case strings.Contains(text, "no space left"), strings.Contains(text, "quota"), strings.Contains(text, "file too large"):
-		return problem(gat.Permanent, "the disk there is full: make room, or use another directory", wrapped)
+		return Problem(gat.Permanent, "the disk there is full: make room, or use another directory", wrapped)
 	}
 	return wrapped
 }
