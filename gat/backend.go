@@ -38,6 +38,14 @@ type Target struct {
 	// asked, and whatever needs an answer fails with class Denied.
 	Ask Asker
 
+	// Prompted is called by a login that uses an answer which cannot be given again
+	// without the user, such as a password or a code, or that the user has to confirm
+	// elsewhere; ctx is that of the call that logs in. When such a login breaks it is
+	// not renewed silently. Nil means that nobody wants to know.
+	//
+	// A passphrase or a decision that is kept for the next login is none of these.
+	Prompted func(ctx context.Context)
+
 	// Home is the directory that holds the user's .ssh; empty means the
 	// user's home directory.
 	Home string
@@ -59,7 +67,8 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 // Asker puts a question to the user, one at a time, and returns the answer.
 // The site's name is part of the question. With secret set the answer is not
-// echoed. It fails at once when there is no terminal.
+// echoed. It fails at once when there is no terminal, and when ctx ends the
+// question is withdrawn.
 type Asker func(ctx context.Context, site, question string, secret bool) (string, error)
 
 // Login is one open login to a site. All methods are safe for concurrent use.

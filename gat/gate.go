@@ -39,10 +39,20 @@ type passage struct {
 	gate  Gate        // nil: there is none
 	timer *time.Timer // bounds the login; it stands still while the login waits
 	limit time.Duration
+	note  func() // told when the login cannot be made again without the user
 
 	mu    sync.Mutex
-	leave func() // nil while it is outside
-	over  bool   // it is not to be inside any more
+	leave func()    // nil while it is outside
+	over  bool      // it is not to be inside any more
+	user  bool      // it needs the user
+	since time.Time // when it entered; zero before
+}
+
+// entered returns when the login began to be made; zero if it never waited.
+func (p *passage) entered() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.since
 }
 
 // enter waits until the login may be made.
@@ -65,7 +75,7 @@ func (p *passage) enter(ctx context.Context) error {
 		leave()
 		return nil
 	}
-	p.leave = leave
+	p.leave, p.since = leave, time.Now()
 	return nil
 }
 
@@ -86,8 +96,29 @@ func (p *passage) exit() {
 func (p *passage) pause(do func() (string, error)) (string, error) {
 	p.exit()
 	p.timer.Stop()
-	defer p.timer.Reset(p.limit)
+	defer func() { p.timer.Reset(p.patience()) }()
 	return do()
+}
+
+// prompted notes that the login needs the user, who may have to confirm it elsewhere.
+func (p *passage) prompted() {
+	p.mu.Lock()
+	p.user = true
+	p.mu.Unlock()
+	p.note()
+	if p.timer.Stop() {
+		p.timer.Reset(p.patience())
+	}
+}
+
+// patience is how long the login may take from now on.
+func (p *passage) patience() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.user {
+		return max(p.limit, confirmTime)
+	}
+	return p.limit
 }
 
 type passageKey struct{}

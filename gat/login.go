@@ -20,7 +20,10 @@ type route struct {
 	login Login
 	dial  *dial
 	lost  bool // a login broke since the last explicit one
-	asked bool // the last login put a question to the user
+	again int  // explicit logins under way, which may be made whatever was lost
+
+	// prompted: a login used an answer that cannot be given again without the user.
+	prompted bool
 
 	held  error     // the last login's error, given again instead of a new try
 	until time.Time // end of held; zero means until an explicit Login
@@ -29,9 +32,9 @@ type route struct {
 // dial is a login in progress, shared by all who wait for it. It is abandoned
 // when the last of them has gone.
 type dial struct {
-	waiters int
-	cancel  context.CancelCauseFunc
-	asked   bool // guarded by Site.mu
+	waiters  int
+	cancel   context.CancelCauseFunc
+	prompted bool // guarded by Site.mu
 
 	done  chan struct{}
 	login Login
@@ -83,7 +86,7 @@ func (s *Site) acquire(ctx context.Context, r *route) (Login, error) {
 // refusal says why no login is to be tried on this route now.
 func (r *route) refusal(neverRedial bool) error {
 	switch {
-	case r.lost && (neverRedial || r.asked):
+	case r.lost && (neverRedial || r.prompted) && r.again == 0:
 		return &Error{Class: Denied, Err: ErrDetached}
 	case r.held != nil && (r.until.IsZero() || time.Now().Before(r.until)):
 		return &heldError{r.held}
@@ -121,13 +124,13 @@ func (s *Site) settle(r *route, d *dial, login Login, err error) bool {
 		return false
 	}
 	r.dial = nil
-	r.asked = d.asked
 	d.login, d.err = login, err
 	if err != nil {
+		r.prompted = r.prompted || d.prompted // a try that failed early asked for nothing
 		s.holdLocked(r, err)
 		return false
 	}
-	r.login, r.held, r.lost = login, nil, false
+	r.login, r.held, r.lost, r.prompted = login, nil, false, d.prompted
 	s.useLocked(r)
 	s.wg.Go(func() {
 		select {
@@ -156,16 +159,19 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	defer pass.exit()
 	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home, PollEvery: s.cfg.PollEvery, Polls: s.cfg.Polls,
 		Observe: s.backendObserver(r)}
+	pass.note = func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		d.prompted = true
+	}
+	t.Prompted = func(ctx context.Context) { passageOf(ctx, pass).prompted() }
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
-			s.mu.Lock()
-			d.asked = true
-			s.mu.Unlock()
-			return passageOf(ctx, pass).pause(func() (string, error) { return s.cfg.Ask(ctx, site, question, secret) })
+			return passageOf(ctx, pass).pause(func() (string, error) { return s.put(ctx, site, question, secret) })
 		}
 	}
 	s.log.Debug("logging in", "url", r.text)
-	login, err := s.observeLogin(ctx, r, func() (Login, error) {
+	login, err := s.observeLogin(ctx, r, pass, func() (Login, error) {
 		ctx := context.WithValue(ctx, passageKey{}, pass)
 		if _, further := r.backend.(inward); !further { // which has a login to wait for first
 			if err := pass.enter(ctx); err != nil {

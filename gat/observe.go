@@ -273,13 +273,16 @@ func (s *Site) backendObserver(r *route) func(Operation) {
 	}
 }
 
-// observeLogin tells of one login.
-func (s *Site) observeLogin(ctx context.Context, r *route, open func() (Login, error)) (Login, error) {
+// observeLogin tells of one login. Its time at the gate does not count.
+func (s *Site) observeLogin(ctx context.Context, r *route, pass *passage, open func() (Login, error)) (Login, error) {
 	if s.cfg.Observe == nil || r.borrowed {
 		return open()
 	}
 	o := s.observe(r, "log in", "")
 	login, err := open()
+	if since := pass.entered(); !since.IsZero() {
+		o.op.At = since
+	}
 	if err == nil {
 		o.op.Detail = shorten(printing(how(login)), MaxDetail)
 	} else if context.Cause(ctx) != nil {

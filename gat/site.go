@@ -20,9 +20,14 @@ const (
 	DefaultBackoff      = 500 * time.Millisecond
 	DefaultLoginTimeout = 30 * time.Second
 	DefaultGrace        = 3
+	DefaultAskTimeout   = 5 * time.Minute
 
 	maxBackoff = 10 * time.Second // longest wait between two tries
 	loginHold  = 30 * time.Second // how long a URL that did not answer is passed over
+
+	// confirmTime is how long a login may take after a question or a prompt: the user
+	// may have to confirm it on a telephone.
+	confirmTime = 2 * time.Minute
 )
 
 // SiteConfig says what a [Site] is made of. Name, URLs and Backends are
@@ -36,6 +41,15 @@ type SiteConfig struct {
 	Ask    Asker        // nil: nobody can be asked
 	Home   string       // holds the user's .ssh; empty: the user's home
 	Logger *slog.Logger // nil: silent
+
+	// AskTimeout bounds the time from a question's being put to its answer. A
+	// question that nobody answers ends the login with class Denied. Default 5 min.
+	AskTimeout time.Duration
+
+	// Turn is held by who puts a question: a channel with room for one value. Sites
+	// whose questions go to the same user share it; a question waits for its turn
+	// without its time running. Nil: the site's own.
+	Turn chan struct{}
 
 	// PollEvery is the least time between two polls of the site, whatever
 	// the number of jobs and watchers. Default 5 s, or what the login in use
@@ -75,7 +89,8 @@ type SiteConfig struct {
 	Observe func(Operation)
 
 	// NeverRedial says that a login that broke is replaced by an explicit
-	// Login only. That is always so for a login that asked the user something.
+	// Login only. That is always so for a login that needed the user (see
+	// Target.Prompted).
 	NeverRedial bool
 }
 
@@ -167,7 +182,7 @@ func (c *SiteConfig) fill() error {
 		return wrong("a site needs at least one URL")
 	case slices.Contains(c.URLs, nil):
 		return wrong("a URL is missing")
-	case c.PollEvery < 0 || c.Backoff < 0 || c.LoginTimeout < 0 || c.Grace < 0:
+	case c.PollEvery < 0 || c.Backoff < 0 || c.LoginTimeout < 0 || c.AskTimeout < 0 || c.Grace < 0:
 		return wrong("times and limits cannot be negative")
 	}
 	if c.Logger == nil {
@@ -182,6 +197,12 @@ func (c *SiteConfig) fill() error {
 	if c.LoginTimeout == 0 {
 		c.LoginTimeout = DefaultLoginTimeout
 	}
+	if c.AskTimeout == 0 {
+		c.AskTimeout = DefaultAskTimeout
+	}
+	if c.Turn == nil {
+		c.Turn = make(chan struct{}, 1)
+	}
 	if c.Grace == 0 {
 		c.Grace = DefaultGrace
 	}
@@ -192,14 +213,23 @@ func (c *SiteConfig) fill() error {
 func (s *Site) Name() string { return s.cfg.Name }
 
 // Login logs in now, by the first URL that works, also where a login broke
-// before or was refused. It returns at once when there is a login already.
+// before or was refused. It returns at once when there is a login already. When it
+// fails, a login that broke is still not replaced silently.
 func (s *Site) Login(ctx context.Context) error {
-	s.mu.Lock()
-	for _, r := range s.routes {
-		r.lost, r.held = false, nil
-	}
-	s.mu.Unlock()
+	s.allow(1)
+	defer s.allow(-1)
 	return s.each(ctx, "log in", s.routes, func(context.Context, *route, Login) error { return nil })
+}
+
+// allow counts an explicit login that begins or ends.
+func (s *Site) allow(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.routes {
+		if r.again += n; n > 0 {
+			r.held = nil
+		}
+	}
 }
 
 // Via returns the URL that served the last operation, without secrets, or ""

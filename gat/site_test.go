@@ -390,7 +390,7 @@ func TestUserTakesTime(t *testing.T) {
 		m := gatmem.New()
 		m.Password = "sesame"
 		answer, asked := "sesame", 0
-		s := site(t, gat.SiteConfig{Ask: func(ctx context.Context, site, question string, secret bool) (string, error) {
+		s := site(t, gat.SiteConfig{AskTimeout: time.Hour, Ask: func(ctx context.Context, site, question string, secret bool) (string, error) {
 			asked++
 			if site != "das" || question == "" || !secret {
 				t.Errorf("asked %q %q %v", site, question, secret)

@@ -54,7 +54,13 @@ func (b Backend) Open(ctx context.Context, t gat.Target) (gat.Login, error) {
 		if t.Ask == nil {
 			return nil, &gat.Error{Class: gat.Denied, Op: "log in", Err: errors.New("a password is needed and nobody can be asked")}
 		}
+		if t.Prompted != nil {
+			t.Prompted(ctx)
+		}
 		answer, err := t.Ask(ctx, t.Site, "password", true)
+		if refused, ok := errors.AsType[*gat.Error](err); ok {
+			return nil, refused
+		}
 		if err != nil || answer != m.Password {
 			return nil, &gat.Error{Class: gat.Denied, Op: "log in", Err: errors.New("wrong password"), Hint: "try again"}
 		}

@@ -1,0 +1,34 @@
+package gat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+var errUnanswered = errors.New("nobody answered")
+
+// put puts a question of a login to the user when it has its turn, and waits for
+// the answer for a bounded time. Its errors are classified: Denied, or Transient
+// for a question that was withdrawn before anybody saw it.
+func (s *Site) put(ctx context.Context, site, question string, secret bool) (string, error) {
+	select {
+	case s.cfg.Turn <- struct{}{}:
+	case <-ctx.Done():
+		return "", &Error{Class: Transient, Err: fmt.Errorf("the question was withdrawn while others were answered: %w", context.Cause(ctx))}
+	}
+	defer func() { <-s.cfg.Turn }()
+	limit := s.cfg.AskTimeout
+	asking, cancel := context.WithTimeoutCause(ctx, limit, errUnanswered)
+	defer cancel()
+	answer, err := s.cfg.Ask(asking, site, question, secret)
+	if err == nil {
+		return answer, nil
+	}
+	refusal := &Error{Class: Denied, Err: err}
+	if context.Cause(asking) == errUnanswered {
+		refusal.Err = fmt.Errorf("%w within %v", errUnanswered, limit)
+		refusal.Hint = "start again when somebody is there to answer"
+	}
+	return "", refusal
+}
