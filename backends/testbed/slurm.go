@@ -54,6 +54,7 @@ func (s *slurm) conf() []byte {
 	line("ClusterName=%s", s.Spec.Name)
 	line("SlurmctldHost=%s(%s)", s.Head.Name, s.Head.InnerAddr)
 	line("SlurmUser=slurm\nAuthType=auth/munge")
+	line("AuthInfo=cred_expire=15") // so long a job that is requeued waits
 	line("SlurmctldPort=%d\nSrunPortRange=%d-%d", slurmctldPort, srunFirst, srunLast)
 	line("StateSaveLocation=%[1]s/slurmctld\nSlurmdSpoolDir=%[1]s/slurmd", slurmState)
 	line("SlurmctldPidFile=%s\nSlurmdPidFile=/run/slurmd.pid", slurmctldPid)
