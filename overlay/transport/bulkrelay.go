@@ -38,26 +38,31 @@ func (c *carrier) pass(ctx context.Context, o *wire.Open) (pipe, error) {
 
 // splice copies bytes both ways between two pipes until both are closed, or
 // one is reset, which resets the other. Between two lanes the kernel does it,
-// where it can.
-func splice(ctx context.Context, a, b pipe) {
+// where it can. Bulk keeps to the limits.
+func (e *Endpoint) splice(ctx context.Context, a, b pipe, bulk bool) {
 	defer context.AfterFunc(ctx, func() { a.reset(); b.reset() })()
 	var wg sync.WaitGroup
-	wg.Go(func() { pour(a, b) })
-	pour(b, a)
+	wg.Go(func() { e.pour(a, b, bulk) })
+	e.pour(b, a, bulk)
 	wg.Wait()
 	_ = a.Close()
 	_ = b.Close()
 }
 
 // pour copies from one pipe to another, its close and reset included.
-func pour(from, to pipe) {
+func (e *Endpoint) pour(from, to pipe, bulk bool) {
 	var err error
 	in, a := from.(*lane)
 	out, b := to.(*lane)
-	if a && b {
+	switch {
+	case a && b && e.throttle == nil:
 		_, err = io.Copy(out.Conn, in.Conn)
-	} else {
-		_, err = io.CopyBuffer(onlyWriter{to}, onlyReader{from}, make([]byte, spliceBuffer))
+	case a && b && bulk:
+		err = e.throttle.copy(out.Conn, in.Conn)
+	case e.throttle != nil && bulk:
+		err = e.throttle.copy(to, from)
+	default:
+		_, err = io.CopyBuffer(countedWriter{to, e.throttle}, onlyReader{from}, make([]byte, spliceBuffer))
 	}
 	// Closed: the other end of from wants nothing more, and all that it sent has
 	// been passed on. Or was it a reset?

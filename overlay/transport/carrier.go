@@ -300,7 +300,7 @@ func (c *carrier) newStream(ch channel, o *wire.Open, id *Identity, opener bool)
 		if err != nil {
 			return nil, err
 		}
-		s.raw, s.conn = f, f
+		s.raw, s.conn, s.limit = f, f, c.e.throttle
 	case ch.tls != nil:
 		s.conn = tlsStream{ch.tls}
 	default:

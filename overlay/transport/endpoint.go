@@ -63,6 +63,9 @@ type Config struct {
 	// the window of its carrier: 1 MiB on short paths, 2 MiB on local carriers,
 	// up to 16 MiB on long ones.
 	MaxStreams int
+	// Limits bound the bulk that the node moves, what it passes on for others
+	// above all.
+	Limits Limits
 }
 
 // Limits of an endpoint.
@@ -95,6 +98,7 @@ type Endpoint struct {
 	admitting chan struct{}
 	reach     *reacher
 	bulk      bulk
+	throttle  *throttle
 
 	mu       sync.Mutex
 	closed   bool
@@ -146,6 +150,7 @@ func New(c Config) (*Endpoint, error) {
 		routes:    make(map[wire.NodeID]wire.NodeID),
 	}
 	e.life, e.end = context.WithCancel(context.Background())
+	e.throttle = newThrottle(c.Limits, e.life.Done())
 	return e, nil
 }
 

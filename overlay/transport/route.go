@@ -46,7 +46,7 @@ func (e *Endpoint) relay(ctx context.Context, from *carrier, in pipe, o *wire.Op
 		return err
 	}
 	_ = in.SetDeadline(time.Time{})
-	splice(ctx, in, out)
+	e.splice(ctx, in, out, isBulk(o.Stream))
 	return nil
 }
 

@@ -77,6 +77,7 @@ type Stream struct {
 	// spawn runs the stream's last goroutine unless the endpoint is closed.
 	spawn func(func()) bool
 	log   *onceLog
+	limit *throttle // of bulk; may be nil
 
 	writers atomic.Int32
 	closed  atomic.Bool
@@ -101,6 +102,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 	if err != nil && err != io.EOF {
 		err = s.wrap("read", err)
 	}
+	if n > 0 && s.limit.take(n) != nil && err == nil {
+		err = s.closedError("read")
+	}
 	return n, err
 }
 
@@ -111,11 +115,28 @@ func (s *Stream) Write(p []byte) (int, error) {
 	if s.closed.Load() {
 		return 0, s.closedError("write")
 	}
-	n, err := s.conn.Write(p)
+	n, err := s.write(p)
 	if err != nil {
 		err = s.wrap("write", err)
 	}
 	return n, err
+}
+
+// write writes as the limits let it.
+func (s *Stream) write(p []byte) (done int, err error) {
+	if s.limit == nil {
+		return s.conn.Write(p)
+	}
+	for done < len(p) && err == nil {
+		piece := p[done:min(done+s.limit.step(), len(p))]
+		if err = s.limit.take(len(piece)); err != nil {
+			return done, err
+		}
+		var n int
+		n, err = s.conn.Write(piece)
+		done += n
+	}
+	return done, err
 }
 
 func (s *Stream) closedError(op string) error {
