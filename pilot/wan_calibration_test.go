@@ -223,7 +223,10 @@ func disagreements(t *testing.T, simulated []outcome, real outcome) (wrong []str
 		}
 		agree(kind, func(o outcome) float64 { return float64(o.counts[kind]) }, few)
 	}
-	agree("workers lost", func(o outcome) float64 { return float64(o.lost) }, 0)
+	if simulated[0].lost == 0 || real.lost == 0 { // how many of them run where is chance
+		wrong = append(wrong, fmt.Sprintf("%d workers lost in simulation and %d in reality, want some", simulated[0].lost, real.lost))
+	}
+	t.Logf("workers lost: simulated %d, real %d", simulated[0].lost, real.lost)
 	agree("losses seen", func(o outcome) float64 { return o.seen }, 0)
 	agree("replaced", func(o outcome) float64 { return o.back }, 0)
 	return wrong
