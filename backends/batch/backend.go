@@ -18,11 +18,12 @@ const PollEvery = 60 * time.Second
 // New returns the backend that speaks a dialect over a shell: a backend whose
 // logins are [gat.Runner]s. It serves the shell's schemes with the dialect's name
 // and a plus sign before them; URLs are the shell's but for that.
-func New(d *Dialect, shell gat.Backend) gat.Backend { return backend{d, shell} }
+func New(d *Dialect, shell gat.Backend) gat.Backend { return backend{d, shell, new(squeezer)} }
 
 type backend struct {
 	d     *Dialect
 	shell gat.Backend
+	files *squeezer
 }
 
 func (b backend) Schemes() []string {
@@ -59,7 +60,7 @@ func (b backend) Open(ctx context.Context, t gat.Target) (gat.Login, error) {
 		head.Close()
 		return nil, &gat.Error{Class: gat.Permanent, Op: "log in", Err: fmt.Errorf("%s is spoken through commands, and %w: to run them", b.d.Title, gat.ErrCannot)}
 	}
-	l := &login{Login: head, d: b.d, key: shown.String(), polls: t.Polls, every: PollEvery}
+	l := &login{Login: head, d: b.d, key: shown.String(), polls: t.Polls, every: PollEvery, files: b.files}
 	if t.PollEvery > 0 {
 		// Whoever asks every so often gets a new answer each time.
 		l.every, l.paced = t.PollEvery*4/5, t.PollEvery

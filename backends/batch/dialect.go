@@ -114,7 +114,8 @@ type Facts struct {
 	// Largest is what the largest node of a queue has, by queue; 0 is not known.
 	Largest map[string]Node
 
-	MaxTasks int // jobs of an array, when the site says so
+	MaxTasks  int // jobs of an array, when the site says so
+	MaxScript int // bytes of a script, when the site says so
 
 	Own any // the dialect's own
 }

@@ -54,7 +54,7 @@ func (l *login) Grow(ctx context.Context, spec gat.JobSpec, script string) (gat.
 	if err != nil {
 		return gat.Growth{}, invalid(op, err)
 	}
-	body, err := l.script(ctx, j)
+	body, err := l.script(j)
 	if err != nil {
 		return gat.Growth{}, err
 	}

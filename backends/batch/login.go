@@ -34,7 +34,7 @@ type login struct {
 	listedAt    time.Time // when the newest listing was asked for, or one failed
 	askedAt     time.Time // the last call of Status
 
-	packed [2]packed // the last large files, the newest first
+	files *squeezer
 }
 
 // memo is what a login remembers of a job.

@@ -1,8 +1,43 @@
+# gat_start PID: when the process began, in ticks since the boot.
+gat_start() {
+	read -r gat_l <"/proc/$1/stat" || return 1
+	set -- ${gat_l##*)}
+	echo "${20}"
+} 2>/dev/null
+
+# gat_sweep PARENT: removes private directories below PARENT that a killed job of
+# the user's left. Their names tell the host, the process namespace, the script's
+# process and its start. One in which a process still works is left alone.
+gat_sweep() {
+	for gat_d in "$1/gat-$gat_me-"*; do
+		[ -d "$gat_d" ] && [ ! -h "$gat_d" ] && [ -O "$gat_d" ] || continue
+		gat_l=${gat_d##*"/gat-$gat_me-"}
+		case $gat_l in
+		*[!0-9-]* | *-*-* | -* | *-) continue ;;
+		*-*) ;;
+		*) continue ;;
+		esac
+		[ "$(gat_start "${gat_l%-*}")" != "${gat_l#*-}" ] || continue
+		gat_l=$(cd "$gat_d" && pwd -P)
+		case $(ls -l /proc/[0-9]*/cwd) in
+		*" $gat_l" | *" $gat_l$gat_nl"* | *" $gat_l/"*) ;;
+		*) rm -rf "$gat_d" ;;
+		esac
+	done
+} 2>/dev/null
+
 # gat_try PARENT KIB: takes a new private directory below PARENT as gat_dir, if
 # there is room in it and programs can run there.
 gat_try() {
 	[ -d "$1" ] && [ -w "$1" ] || return 1
-	gat_dir=${1%/}/gat-$(id -u)-$$-$(date +%s)
+	gat_n=$$-$(date +%s)
+	gat_me=$(id -u)-$(uname -n)
+	gat_l=$(readlink /proc/self/ns/pid | tr -dc 0-9)
+	if gat_s=$(gat_start $$) && [ -n "$gat_s" ] && [ -n "$gat_l" ]; then
+		gat_me=$gat_me-$gat_l gat_n=$$-$gat_s
+		gat_sweep "${1%/}"
+	fi
+	gat_dir=${1%/}/gat-$gat_me-$gat_n
 	(umask 077 && mkdir "$gat_dir") 2>/dev/null || return 1
 	case $(ls -ldn "$gat_dir") in
 	drwx--[-S]---*" $(id -u) "*) ;;
@@ -14,8 +49,8 @@ gat_try() {
 	return 1
 } 2>/dev/null
 
-# gat_decode: base64 to bytes.
-gat_decode() {
+# gat_base64: base64 to bytes.
+gat_base64() {
 	if command -v base64 >/dev/null 2>&1; then
 		base64 -d
 	elif command -v openssl >/dev/null 2>&1; then
@@ -27,9 +62,45 @@ gat_decode() {
 	fi
 }
 
-# gat_put NAME MODE TOOL SIZE: makes a file of its input, which TOOL packed.
+# gat_base85: base 85 to bytes. An awk that can write any byte does; others say it in
+# octal, and printf writes it.
+gat_base85() (
+	LC_ALL=C
+	export LC_ALL
+	if [ "$(($(awk 'BEGIN {s = sprintf("%c%c", 0, 255); printf "%s", s}' | wc -c)))" -eq 2 ]; then
+		gat_awk '%c'
+	else
+		gat_awk '\\%03o' | sh
+	fi
+)
+
+gat_awk() {
+	awk -v "form=$1" '
+	BEGIN {
+		a = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!$%&()*+,-./:;<=>?@[]^_"
+		for (i = 0; i < 85; i++) {
+			one[substr(a, i + 1, 1)] = i
+			for (j = 0; j < 85; j++) two[substr(a, i + 1, 1) substr(a, j + 1, 1)] = 85 * i + j
+		}
+		octal = form != "%c"
+		for (i = 0; i < 256; i++) byte[i] = octal && i == 37 ? "%%" : sprintf(form, i)
+		for (i = 0; i < 256; i++) for (j = 0; j < 256; j++) word[256 * i + j] = byte[i] byte[j]
+	}
+	{
+		s = ""
+		for (i = 1; i < length($0); i += 5) {
+			v = (two[substr($0, i, 2)] * 7225 + two[substr($0, i + 2, 2)]) * 85 + one[substr($0, i + 4, 1)]
+			h = int(v / 65536)
+			s = s word[h] word[v - 65536 * h]
+		}
+		if (octal) print "printf \047" s "\047"
+		else printf "%s", s
+	}'
+}
+
+# gat_put NAME MODE DECODE SIZE: makes a file of its input, which gzip compressed.
 gat_put() {
-	(umask 077 && gat_decode | "$3" -dc >"$gat_dir/$1") 2>/dev/null && [ "$(($(wc -c <"$gat_dir/$1")))" -eq "$4" ] && chmod "$2" "$gat_dir/$1"
+	(umask 077 && "$3" | gzip -dc >"$gat_dir/$1") 2>/dev/null && [ "$(($(wc -c <"$gat_dir/$1")))" -eq "$4" ] && chmod "$2" "$gat_dir/$1"
 }
 
 # gat_fail STATUS: ends without having run the command.

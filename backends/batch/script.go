@@ -1,10 +1,7 @@
 package batch
 
 import (
-	"bytes"
-	"compress/gzip"
 	_ "embed"
-	"encoding/base64"
 	"fmt"
 	"regexp"
 	"slices"
@@ -35,43 +32,13 @@ const (
 // exitReasons explains them.
 var exitReasons = map[int]string{
 	exitDir:   "the job's working directory is not there on the node",
-	exitFile:  "the job's files could not be unpacked on the node: a tool for that (base64, gzip or xz) may be missing there, or the disk is full",
+	exitFile:  "the job's files could not be unpacked on the node: a tool for that (gzip, and one of base64, openssl, perl and python3) may be missing there, or the disk is full",
 	exitPlace: "the node has no directory for the job's files: none of $TMPDIR, /local, /scratch, /var/tmp, /tmp and /dev/shm is writable, has room and lets programs run",
 	exitSetup: "a line of setup failed",
 }
 
 // roomKiB is what must be free in a directory beyond what goes there.
 const roomKiB = 32 << 10
-
-// parcel is data packed for a script: the tool that unpacks it, and lines of base64.
-type parcel struct {
-	tool  string
-	lines []byte
-}
-
-// packer packs files for scripts.
-type packer func(data []byte) parcel
-
-// pack packs with gzip.
-func pack(data []byte) parcel {
-	var packed bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	z.Write(data) // neither can fail: the buffer takes everything
-	z.Close()
-	return parcel{"gzip", base64Lines(packed.Bytes())}
-}
-
-func base64Lines(data []byte) []byte {
-	text := base64.StdEncoding.EncodeToString(data)
-	var lines bytes.Buffer
-	for len(text) > 0 {
-		n := min(len(text), 1024)
-		lines.WriteString(text[:n])
-		lines.WriteByte('\n')
-		text = text[n:]
-	}
-	return lines.Bytes()
-}
 
 // script renders a job's script.
 func (d *Dialect) script(j *Job, pack packer) string {
@@ -174,7 +141,7 @@ done
 	}
 	put := func(name string, mode uint32, data []byte) {
 		p := pack(data)
-		fmt.Fprintf(b, "gat_put %s %o %s %d <<'GAT_END' || gat_fail %d\n%sGAT_END\n", name, mode, p.tool, len(data), exitFile, p.lines)
+		fmt.Fprintf(b, "gat_put %s %o %s %d <<'GAT_END' || gat_fail %d\n%sGAT_END\n", name, mode, p.decode, len(data), exitFile, p.lines)
 	}
 	for _, f := range spec.Files {
 		put(f.Name, uint32(f.Mode.Perm())&0o700, f.Data)
@@ -213,9 +180,4 @@ func command(argv, env []string) string {
 		w += `sh -c 'exec "$@"' sh `
 	}
 	return w + quoteAll(argv)
-}
-
-// shorten is a packer for scripts that people read.
-func shorten(data []byte) parcel {
-	return parcel{"gzip", fmt.Appendf(nil, "(%d bytes, packed with gzip and base64)\n", len(data))}
 }

@@ -60,20 +60,20 @@ func (l *login) permitting(ctx context.Context, spec gat.JobSpec) (*Facts, error
 	return facts, facts.allow(spec)
 }
 
-// script renders a job's script, packed as small as it has to be.
-func (l *login) script(ctx context.Context, j *Job) (string, error) {
+// script renders a job's script, its files packed as small as they have to be.
+func (l *login) script(j *Job) (string, error) {
 	d := l.d
-	script := d.script(j, l.pack)
-	if d.MaxScript == 0 || len(script) <= d.MaxScript {
+	most := d.MaxScript
+	if j.Facts != nil && j.Facts.MaxScript > 0 {
+		most = j.Facts.MaxScript
+	}
+	script := d.script(j, func(data []byte) parcel { return wide(l.files.squeeze(data)) })
+	if most == 0 || len(script) <= most {
 		return script, nil
 	}
-	for _, f := range j.Spec.Files {
-		if err := l.press(ctx, f.Data); err != nil {
-			return "", err
-		}
-	}
-	if script = d.script(j, l.pack); len(script) > d.MaxScript {
-		return "", &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(script), d.Title, d.MaxScript),
+	script = d.script(j, func(data []byte) parcel { return dense(l.files.squeeze(data)) })
+	if len(script) > most {
+		return "", &gat.Error{Class: gat.Invalid, Op: "submit", Err: fmt.Errorf("the job's script with its files has %d bytes, %s takes %d", len(script), d.Title, most),
 			Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"}
 	}
 	return script, nil
@@ -94,7 +94,7 @@ func (l *login) submit(ctx context.Context, j *Job, times int) ([]gat.JobID, err
 	if err != nil {
 		return nil, invalid("submit", err)
 	}
-	script, err := l.script(ctx, j)
+	script, err := l.script(j)
 	if err != nil {
 		return nil, err
 	}

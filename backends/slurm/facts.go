@@ -14,6 +14,7 @@ import (
 var (
 	versionForm = regexp.MustCompile(`([0-9]+\.[0-9]+(?:\.[0-9A-Za-z-]+)*)`)
 	setting     = regexp.MustCompile(`^([A-Za-z]+)\s*=\s*(.*)$`)
+	scriptSize  = regexp.MustCompile(`(?:^|,)max_script_size=([0-9]+)`)
 	assignment  = regexp.MustCompile(`(?:^| )([A-Za-z]+)=(\S*)`)
 )
 
@@ -37,6 +38,9 @@ func facts(out string) (*batch.Facts, error) {
 	}
 	if n, ok := batch.Number(config["MaxArraySize"]); ok && n > 1 {
 		f.MaxTasks = n - 1
+	}
+	if m := scriptSize.FindStringSubmatch(config["SchedulerParameters"]); m != nil {
+		f.MaxScript, _ = batch.Number(m[1])
 	}
 	f.Info.Accounts = s["accounts"]
 	f.Info.Nodes = s["nodes"][:min(len(s["nodes"]), batch.MaxNodeNames)]

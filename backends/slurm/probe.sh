@@ -11,7 +11,7 @@ sinfo -h -e -o '%P|%c|%m'
 echo '== nodes'
 sinfo -h -N -o '%N' | sort -u | head -n 16
 echo '== config'
-gat_config=$(scontrol show config 2>/dev/null | grep -E '^(AccountingStorage(Enforce|Type)|MaxArraySize)[ =]')
+gat_config=$(scontrol show config 2>/dev/null | grep -E '^(AccountingStorage(Enforce|Type)|MaxArraySize|SchedulerParameters)[ =]')
 echo "$gat_config"
 echo '== groups'
 id -Gn

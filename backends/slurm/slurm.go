@@ -232,7 +232,7 @@ var faults = []batch.Fault{
 	{Match: regexp.MustCompile(`(?i)invalid generic resource|invalid gres|gpus`), About: batch.GPUs},
 	{Match: regexp.MustCompile(`(?i)requested node configuration is not available`), About: batch.Size},
 	{Match: regexp.MustCompile(`(?i)unrecognized option|invalid option|unknown option|requires an argument|invalid qos|invalid license|invalid reservation|requested reservation`), About: batch.NativeFlags},
-	{Match: regexp.MustCompile(`(?i)script.*too (large|long|big)`), Class: gat.Invalid, Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"},
+	{Match: regexp.MustCompile(`(?i)script.*too (large|long|big)|other parameter too long`), Class: gat.Invalid, Hint: "name a directory that this host and the nodes share: the key shared of the site in the sites file"},
 	{Match: regexp.MustCompile(`(?i)invalid job array specification`), Class: gat.Invalid, Hint: `ask for fewer pilots, or write shape = "single" in the sites file`},
 	{Match: regexp.MustCompile(`(?i)violates accounting/qos policy|MaxSubmit|submit limit`), Class: gat.Transient, Hint: "the user's limit of jobs is reached: ask for fewer pilots"},
 	{Match: regexp.MustCompile(`(?i)invalid user id|access/permission denied|group not permitted`), Class: gat.Denied},

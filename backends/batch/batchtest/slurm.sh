@@ -78,7 +78,7 @@ scancel)
 scontrol)
 	case "$*" in
 	*"show partition"*) echo "PartitionName=debug AllowGroups=ALL AllowAccounts=ALL MaxTime=01:00:00"; exit ;;
-	*"show config"*) echo "AccountingStorageType   = accounting_storage/none"; echo "MaxArraySize            = 1001"; exit ;;
+	*"show config"*) echo "AccountingStorageType   = accounting_storage/none"; echo "MaxArraySize            = 1001"; cat "$GAT_QUEUE/config" 2>/dev/null; exit ;;
 	esac
 	while [ "$1" != job ]; do shift; done
 	split "$2"
