@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -11,9 +12,10 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-// An attempt is one authentication: it offers each key once, one by one.
+// An attempt is one authentication: it offers each key once, one by one, and then
+// lets the user answer what the server asks.
 type attempt struct {
-	ctx   context.Context // of the call that makes the attempt, which outlives it
+	ctx   context.Context // of the call that makes the attempt, which outlives it; ends also when the server hangs up
 	ring  *keyring
 	end   endpoint
 	clock *alarm
@@ -22,6 +24,7 @@ type attempt struct {
 	tried   []string // what became of each key
 	allowed []string // methods the server would take
 	partial bool     // the server took a key and wants more
+	factors
 }
 
 func (r *keyring) attempt(ctx context.Context, e endpoint, clock *alarm) *attempt {
@@ -32,13 +35,19 @@ func (r *keyring) attempt(ctx context.Context, e endpoint, clock *alarm) *attemp
 func (t *attempt) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, error) {
 	t.allowed = c.AllowedMethods
 	t.partial = len(c.PartialSuccessMethods) > 0
-	may := false
-	for _, m := range c.AllowedMethods {
-		may = may || m == "publickey"
+	if t.stopped != nil {
+		return nil, t.stopped
 	}
-	if !may {
-		return nil, nil
+	if slices.Contains(c.AllowedMethods, "publickey") {
+		if method := t.nextKey(); method != nil {
+			return method, nil
+		}
 	}
+	return t.factor(c)
+}
+
+// nextKey offers the next key; nil when all have been.
+func (t *attempt) nextKey() gossh.AuthMethod {
 	keys, _ := t.ring.list()
 	for t.at < len(keys) {
 		k := keys[t.at]
@@ -55,9 +64,9 @@ func (t *attempt) next(c *gossh.ClientAuthContext) (gossh.AuthMethod, error) {
 			pub = signer.PublicKey()
 		}
 		t.tried = append(t.tried, fmt.Sprintf("%s (%s %s)", k.name, pub.Type(), gossh.FingerprintSHA256(pub)))
-		return gossh.PublicKeys(&offer{t, k, pub, len(t.tried) - 1}), nil
+		return gossh.PublicKeys(&offer{t, k, pub, len(t.tried) - 1})
 	}
-	return nil, nil
+	return nil
 }
 
 // An offer is a key on offer to a server. It signs only after the server said
@@ -106,9 +115,47 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", at, context.Cause(ctx))
 	}
-	if timedOut {
+	if t.stopped != nil {
+		return fmt.Errorf("%s: %w", at, t.stopped)
+	}
+	text := err.Error()
+	switch { // never Transient once somebody has typed: who is asked again should have wanted it
+	case t.typed > 0 && strings.Contains(text, "unexpected message type 60"): // SSH_MSG_USERAUTH_PASSWD_CHANGEREQ
+		return fmt.Errorf("%s: %w", at, expiry())
+	case t.answered && timedOut:
+		return problem(gat.Denied, "was the login confirmed on the telephone?", fmt.Errorf("%s: the server says neither yes nor no: %w", at, errTimeout))
+	case t.typed > 0:
+		refusal := fmt.Errorf("%s: permission denied: %s not accepted", at, counted(t.typed, "answer was", "answers were"))
+		if !strings.Contains(text, "unable to authenticate") {
+			refusal = fmt.Errorf("%w: %w", refusal, err)
+		}
+		return problem(gat.Denied, hintWrong, refusal)
+	case t.answered && broken(err):
+		return problem(gat.Denied, "", fmt.Errorf("%s: the server took the answer and closed the connection: %w", at, err))
+	case timedOut:
 		return problem(gat.Transient, "the server may be overloaded or its directory of users slow", fmt.Errorf("%s: %w", at, errTimeout))
 	}
+	tried := t.offered()
+	key := "is " + t.end.user + " the right user name there, and is one of these keys in its ~/.ssh/authorized_keys?"
+	switch {
+	case strings.Contains(text, "ssh: disconnect"):
+		return problem(gat.Denied, "the server may allow fewer keys than were offered: name one with ?identity=/path", fmt.Errorf("%s: %s: %w", at, tried, err))
+	case broken(err) || !strings.Contains(text, "unable to authenticate") && len(t.allowed) == 0:
+		return problem(gat.Transient, "the server may refuse this user or be overloaded", fmt.Errorf("%s: the connection was closed: %s: %w", at, tried, err))
+	case t.partial:
+		return problem(gat.Denied, "openssh:// may know how: it uses the system's ssh",
+			fmt.Errorf("%s: the server took a key and wants also: %s", at, strings.Join(t.allowed, ", ")))
+	case len(t.tried) == 0 && !slices.Contains(t.allowed, "publickey") && len(t.allowed) > 0:
+		return problem(gat.Denied, "openssh:// may know how: it uses the system's ssh",
+			fmt.Errorf("%s: the server takes no keys, only: %s", at, strings.Join(t.allowed, ", ")))
+	case len(t.tried) == 0:
+		key = "make a key with ssh-keygen, and have it added to ~/.ssh/authorized_keys there"
+	}
+	return problem(gat.Denied, key, fmt.Errorf("%s: permission denied: %s", at, tried))
+}
+
+// offered says which keys were tried and which could not be.
+func (t *attempt) offered() string {
 	_, notes := t.ring.list()
 	tried := "no key was found (the agent, ~/.ssh/id_ed25519, id_ecdsa, id_rsa)"
 	if t.ring.identity != "" {
@@ -120,21 +167,12 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 	if len(notes) > 0 {
 		tried += "; " + strings.Join(notes, "; ")
 	}
-	key := "is " + t.end.user + " the right user name there, and is one of these keys in its ~/.ssh/authorized_keys?"
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "ssh: disconnect"):
-		return problem(gat.Denied, "the server may allow fewer keys than were offered: name one with ?identity=/path", fmt.Errorf("%s: %s: %w", at, tried, err))
-	case broken(err) || !strings.Contains(text, "unable to authenticate") && len(t.allowed) == 0:
-		return problem(gat.Transient, "the server may refuse this user or be overloaded", fmt.Errorf("%s: the connection was closed: %s: %w", at, tried, err))
-	case t.partial:
-		return problem(gat.Denied, "a login with more than a key is not possible this way: openssh:// uses the system's ssh",
-			fmt.Errorf("%s: the server took a key and wants also: %s", at, strings.Join(t.allowed, ", ")))
-	case len(t.tried) == 0 && !strings.Contains(strings.Join(t.allowed, " "), "publickey") && len(t.allowed) > 0:
-		return problem(gat.Denied, "a login without a key is not possible this way: openssh:// uses the system's ssh",
-			fmt.Errorf("%s: the server takes no keys, only: %s", at, strings.Join(t.allowed, ", ")))
-	case len(t.tried) == 0:
-		key = "make a key with ssh-keygen, and have it added to ~/.ssh/authorized_keys there"
+	return tried
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return problem(gat.Denied, key, fmt.Errorf("%s: permission denied: %s", at, tried))
+	return fmt.Sprintf("%d %s", n, many)
 }

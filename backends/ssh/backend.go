@@ -89,7 +89,7 @@ func (b Backend) open(ctx context.Context, t gat.Target, a address) (*login, err
 	if err != nil {
 		return nil, err
 	}
-	keys := &keyring{site: t.Site, home: home, identity: a.identity, agentPath: b.Agent, ask: t.Ask}
+	keys := &keyring{site: t.Site, home: home, identity: a.identity, agentPath: b.Agent, ask: t.Ask, prompted: t.Prompted}
 	c := &connector{backend: b, keys: keys, known: known}
 
 	dial := t.Dial

@@ -61,12 +61,13 @@ type wire struct {
 	net.Conn
 	r        *bufio.Reader
 	received atomic.Uint64 // bytes
+	ended    func()        // called when nothing more comes
 	once     sync.Once
 	err      error
 }
 
-func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c}
+func newWire(c net.Conn, ended func()) *wire {
+	w := &wire{Conn: c, ended: ended}
 	w.r = bufio.NewReaderSize(counter{w}, readAhead)
 	return w
 }
@@ -84,6 +85,9 @@ type counter struct{ w *wire }
 func (c counter) Read(p []byte) (int, error) {
 	n, err := c.w.Conn.Read(p)
 	c.w.received.Add(uint64(n))
+	if err != nil {
+		c.w.ended()
+	}
 	return n, err
 }
 
@@ -150,14 +154,17 @@ func (c *connector) connect(ctx context.Context, e endpoint, dial gat.DialFunc) 
 	if err != nil {
 		return nil, dialError(ctx, e, err)
 	}
-	w := newWire(conn)
+	// Nobody is asked on behalf of a server that has gone.
+	asking, hungUp := context.WithCancelCause(ctx)
+	defer hungUp(nil)
+	w := newWire(conn, func() { hungUp(errHungUp) })
 	clock := newAlarm(c.backend.Timeout, func() { w.Close() })
 	unwatch := context.AfterFunc(ctx, func() { w.Close() })
 
 	// What the callbacks saw tells the steps of a failed handshake apart.
 	var hostErr error
 	var hostKnown bool
-	try := c.keys.attempt(ctx, e, clock)
+	try := c.keys.attempt(asking, e, clock)
 	config := &gossh.ClientConfig{
 		User:              e.user,
 		HostKeyAlgorithms: c.known.algorithms(e),

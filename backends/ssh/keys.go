@@ -41,6 +41,7 @@ type keyring struct {
 	identity  string // the one key to use; empty means all
 	agentPath string
 	ask       gat.Asker
+	prompted  func(context.Context) // told of an answer that cannot be given again; may be nil
 
 	mu     sync.Mutex
 	loaded bool
