@@ -35,6 +35,7 @@ type Operation struct {
 	At       time.Time     // beginning
 	Took     time.Duration // 0 while Going
 	Going    bool          // it has begun, and will be told of again when it has ended
+	Told     bool          // it has ended, and was told of before as Going
 	Err      error
 }
 
@@ -87,7 +88,7 @@ func (s *Site) observe(r *route, op, detail string) *observation {
 func (o *observation) last() {
 	if o != nil {
 		begun := o.op
-		begun.Going = true
+		begun.Going, o.op.Told = true, true
 		o.tell(begun)
 	}
 }

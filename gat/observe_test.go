@@ -70,7 +70,7 @@ func TestObserve(t *testing.T) {
 		want := []gat.Operation{
 			{Site: das, URL: at, Op: "log in"},
 			{Site: das, URL: at, Op: "run", Detail: `KEY=... /bin/cat 'it'\''s'`, Going: true},
-			{Site: das, URL: at, Op: "run", Detail: `KEY=... /bin/cat 'it'\''s'`, Up: 6, Down: 6},
+			{Site: das, URL: at, Op: "run", Detail: `KEY=... /bin/cat 'it'\''s'`, Up: 6, Down: 6, Told: true},
 			{Site: das, URL: at, Op: "submit", Detail: "zorilla: 2 x /bin/exit 3", Jobs: ids, Up: 6},
 			{Site: das, URL: at, Op: "put", Detail: "/home/file", Up: 7},
 			{Site: das, URL: at, Op: "get", Detail: "/home/file", Down: 3},
@@ -80,7 +80,7 @@ func TestObserve(t *testing.T) {
 			{Site: das, URL: at, Op: "cancel", Jobs: ids[:1]},
 			{Site: node, URL: there, Op: "log in"},
 			{Site: node, URL: there, Op: "run", Detail: "/bin/exit 4", Going: true},
-			{Site: node, URL: there, Op: "run", Detail: "/bin/exit 4", Err: cmpopts.AnyError},
+			{Site: node, URL: there, Op: "run", Detail: "/bin/exit 4", Told: true, Err: cmpopts.AnyError},
 		}
 		if diff := cmp.Diff(want, n.all, cmpopts.EquateErrors(), cmpopts.IgnoreFields(gat.Operation{}, "At", "Took")); diff != "" {
 			t.Errorf("operations (-want +got):\n%s", diff)

@@ -300,6 +300,7 @@ func (r *siteRun) listenOn(ctx context.Context, h *host, want wire.Listen) (stri
 	if answer.Error != "" {
 		return "", errors.New(answer.Error)
 	}
+	r.s.run.operations.listen(r.site.Name, h.behind, answer.Address)
 	return answer.Address, nil
 }
 

@@ -109,6 +109,8 @@ type CheckOptions struct {
 	// Probe, if set, is asked for the report of a worker sent to each site that
 	// a look finds usable.
 	Probe func(ctx context.Context, site *Site) ProbeCheck
+
+	gate gat.Gate
 }
 
 // CheckSites logs in to the sites, some at a time, and tells what works there, in
@@ -116,6 +118,7 @@ type CheckOptions struct {
 // Probe does. It takes some seconds, and bounded time whatever the sites do.
 func CheckSites(ctx context.Context, sites []*Site, o CheckOptions) []SiteCheck {
 	checks := make([]SiteCheck, len(sites))
+	o.gate = gat.NewGate(maxLogins)
 	var wg sync.WaitGroup
 	slots, probes := make(chan struct{}, checkSites), make(chan struct{}, checkProbes)
 	for i, site := range sites {
@@ -151,7 +154,7 @@ func (c *SiteCheck) note(format string, args ...any) {
 // siteOf is a site to look at.
 func (o *CheckOptions) siteOf(site *Site) (*gat.Site, error) {
 	cfg := gat.SiteConfig{Name: site.Name, URLs: site.URLs, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log,
-		Retries: -1, LoginTimeout: checkLogin}
+		Retries: -1, LoginTimeout: checkLogin, Gate: o.gate}
 	if o.Ask != nil {
 		cfg.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
 			return o.Ask(site, question, secret)

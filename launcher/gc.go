@@ -31,6 +31,7 @@ type GCOptions struct {
 	Ask      AskFunc // puts a question to the user; nil when nobody is there
 
 	polls *pollStore
+	gate  gat.Gate
 }
 
 // GCReport says what was cleaned up.
@@ -58,6 +59,7 @@ func GC(ctx context.Context, o GCOptions) (GCReport, error) {
 	if o.polls, err = state.polls(); err != nil {
 		return report, err
 	}
+	o.gate = gat.NewGate(maxLogins)
 	names := o.Runs
 	if len(names) == 0 {
 		runs, err := state.Runs()
@@ -119,7 +121,7 @@ func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, 
 	reasons := make(map[place]string)
 	for _, p := range order {
 		wg.Go(func() {
-			err := gcPlace(ctx, o, wire.SessionID(name), p, logins[p.site], places[p])
+			err := gcPlace(ctx, o, run, p, logins[p.site], places[p])
 			mu.Lock()
 			defer mu.Unlock()
 			for _, m := range places[p] {
@@ -142,7 +144,7 @@ func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, 
 }
 
 // gcPlace cleans one host.
-func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, login What, made []Made) error {
+func gcPlace(ctx context.Context, o GCOptions, run *RunDir, p place, login What, made []Made) error {
 	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
 	defer cancel()
 	var urls []*url.URL
@@ -153,7 +155,8 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 		}
 		urls = append(urls, u)
 	}
-	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log, Polls: o.polls}
+	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log, Polls: o.polls,
+		Gate: o.gate, Observe: run.operations.observe}
 	if o.Ask != nil {
 		cfg.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
 			return o.Ask(site, question, secret)
@@ -203,7 +206,7 @@ func gcPlace(ctx context.Context, o GCOptions, session wire.SessionID, p place, 
 		if h.Base = d.base; d.below != "" {
 			h.scratch = d.below
 		}
-		left, err := h.clean(ctx, session, "", 0)
+		left, err := h.clean(ctx, wire.SessionID(run.Name), "", 0)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("left behind: %v", left)
 		}

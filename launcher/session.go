@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/launcher/bundle"
 	"github.com/zorilla-grid/zorilla/overlay/transport"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -47,6 +48,7 @@ type session struct {
 
 	run    *RunDir
 	polls  *pollStore // what queueing systems answered
+	gate   gat.Gate   // for the logins to all sites
 	out    *Out
 	events *emitter
 
@@ -79,7 +81,7 @@ type session struct {
 func (s *session) over() bool { return s.isOver.Load() }
 
 func newSession(j Job, opts Options) *session {
-	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1),
+	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1), gate: gat.NewGate(maxLogins),
 		wishes: wishes{make(chan struct{}), make(chan struct{})}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

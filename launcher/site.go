@@ -62,6 +62,8 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		PollEvery: s.pollEvery(site),
 		Polls:     s.polls,
 		Grace:     grace(site),
+		Gate:      s.gate,
+		Observe:   s.run.operations.observe,
 	})
 	if err != nil {
 		return nil, &usageError{err}

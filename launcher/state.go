@@ -36,8 +36,8 @@ const (
 const KeepRuns = 30 * 24 * time.Hour
 
 // State is the directory that holds what is known of the user's runs, one
-// directory for each: its ledger, its events, a control socket while it runs,
-// and a lock that its launcher holds.
+// directory for each: its ledger, its events, what was done at its sites, a control
+// socket while it runs, and a lock that its launcher holds.
 type State struct {
 	dir string // of all runs
 }
@@ -89,8 +89,9 @@ type RunDir struct {
 	Ledger  *Ledger
 	Journal *Journal
 
-	lock      *os.File
-	followers sync.WaitGroup // those who follow the journal over the control socket
+	operations *operations // what was done at the sites
+	lock       *os.File
+	followers  sync.WaitGroup // those who follow the journal over the control socket
 }
 
 // Create makes the state of a new run, takes its lock and writes the head of
@@ -139,6 +140,9 @@ func openRun(name, path string) (*RunDir, error) {
 	if r.Ledger, err = OpenLedger(filepath.Join(path, ledgerName)); err == nil {
 		r.Journal, err = OpenJournal(filepath.Join(path, eventsName))
 	}
+	if err == nil {
+		r.operations, err = openOperations(path)
+	}
 	if err != nil {
 		r.Close()
 		return nil, err
@@ -171,6 +175,7 @@ func (r *RunDir) Close() error {
 	if r.Ledger != nil {
 		errs = append(errs, r.Ledger.Close())
 	}
+	errs = append(errs, r.operations.close())
 	if r.lock != nil {
 		errs = append(errs, r.lock.Close())
 		r.lock = nil
