@@ -61,9 +61,10 @@ var house = []struct{ pkg, imports string }{
 	{"pilot/core", "overlay/wire overlay/gossip overlay/vivaldi overlay/hub overlay/detect overlay/flood pilot/job pilot/pool staging/swarm"},
 	{"pilot/jel", ""},
 	{"pilot/jelserver", "overlay/wire pilot/pool pilot/jel"},
+	{"pilot/policy", ""},
 	{"pilot/worker/...", "overlay/wire pilot/worker/..."},
 	{"pilot/sim", "overlay/sim overlay/wire overlay/vivaldi overlay/gossip overlay/hub overlay/detect overlay/flood pilot/core pilot/job pilot/pool staging/swarm"},
-	{"pilot", "overlay/wire overlay/transport staging staging/store pilot/core pilot/job pilot/pool pilot/jelserver pilot/worker/..."},
+	{"pilot", "overlay/wire overlay/transport staging staging/store pilot/core pilot/job pilot/pool pilot/jelserver pilot/policy pilot/worker/..."},
 
 	{"launcher/bundle/...", ""},
 	{"launcher/queue", "gat overlay/wire"},
