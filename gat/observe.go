@@ -146,13 +146,15 @@ const maxWord = 160
 func word(arg string) string {
 	if strings.ContainsRune(arg, '\n') || len(arg) > maxWord {
 		first, _, _ := strings.Cut(strings.TrimLeft(arg, "\n"), "\n")
-		return fmt.Sprintf("'%s' [%d bytes, sha256 %.6x]", shorten(printing(first), maxWord), len(arg), sha256.Sum256([]byte(arg)))
+		return fmt.Sprintf("%s [%d bytes, sha256 %.6x]", quoted(shorten(first, maxWord)), len(arg), sha256.Sum256([]byte(arg)))
 	}
 	if arg == "" || strings.ContainsAny(arg, " \t'\"\\$`;&|<>()*?[]#~!{}") || printing(arg) != arg {
-		return "'" + strings.ReplaceAll(printing(arg), "'", `'\''`) + "'"
+		return quoted(arg)
 	}
 	return arg
 }
+
+func quoted(s string) string { return "'" + strings.ReplaceAll(printing(s), "'", `'\''`) + "'" }
 
 // printing replaces what a terminal would obey.
 func printing(s string) string {

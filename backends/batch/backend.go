@@ -60,7 +60,7 @@ func (b backend) Open(ctx context.Context, t gat.Target) (gat.Login, error) {
 		head.Close()
 		return nil, &gat.Error{Class: gat.Permanent, Op: "log in", Err: fmt.Errorf("%s is spoken through commands, and %w: to run them", b.d.Title, gat.ErrCannot)}
 	}
-	l := &login{Login: head, d: b.d, key: shown.String(), polls: t.Polls, every: PollEvery, files: b.files}
+	l := &login{Login: head, d: b.d, key: shown.String(), polls: t.Polls, every: PollEvery, observe: t.Observe, files: b.files}
 	if t.PollEvery > 0 {
 		// Whoever asks every so often gets a new answer each time.
 		l.every, l.paced = t.PollEvery*4/5, t.PollEvery

@@ -23,6 +23,7 @@ type login struct {
 	polls     gat.Polls
 	every     time.Duration // between two status commands
 	paced     time.Duration
+	observe   func(gat.Operation) // told of each command; may be nil
 
 	mu      sync.Mutex
 	facts   *Facts
@@ -150,8 +151,8 @@ func (l *login) Inner(ctx context.Context, host string, dial gat.DialFunc) (gat.
 	return nil, lacks("log in further")
 }
 
-// Inside runs a command on the node of a job.
-func (l *login) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Process, error) {
+// Inside runs a command on a node of a job.
+func (l *login) Inside(ctx context.Context, id gat.JobID, node int, c gat.Command) (gat.Process, error) {
 	const op = "run inside"
 	if err := c.Validate(); err != nil {
 		return nil, invalid(op, err)
@@ -159,8 +160,8 @@ func (l *login) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Pr
 	if l.d.Inside == nil {
 		return nil, &gat.Error{Class: gat.Permanent, Op: op, Err: fmt.Errorf("%s has no means to run a command inside a job: %w", l.d.Title, gat.ErrCannot)}
 	}
-	if !l.d.ID(id) {
-		return nil, &gat.Error{Class: gat.NotFound, Op: op, Err: fmt.Errorf("%s has no job %q", l.d.Title, id)}
+	if !l.d.ID(id) || node < 0 || node >= maxNodes {
+		return nil, &gat.Error{Class: gat.NotFound, Op: op, Err: fmt.Errorf("%s has no job %q with a node %d", l.d.Title, id, node)}
 	}
 	argv := c.Argv
 	if len(c.Env) > 0 {
@@ -169,7 +170,7 @@ func (l *login) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Pr
 	if c.Dir != "" {
 		argv = append([]string{"/bin/sh", "-c", `cd "$1" && shift && exec "$@"`, "sh", c.Dir}, argv...)
 	}
-	return l.Run(ctx, gat.Command{Argv: append([]string{"/bin/sh", "-c", l.d.tools() + l.d.Inside(id), "sh"}, argv...)})
+	return l.Run(ctx, gat.Command{Argv: append([]string{"/bin/sh", "-c", l.d.tools() + l.d.Inside(id, node), "sh"}, argv...)})
 }
 
 // tools is sh that finds the system's commands: on many hosts only the start files
@@ -202,6 +203,10 @@ type answer struct {
 
 // sh runs sh at the host, with the system's commands in its PATH.
 func (l *login) sh(ctx context.Context, text, in string, args ...string) (answer, error) {
+	return l.observed(text, in, args, func() (answer, error) { return l.run(ctx, text, in, args...) })
+}
+
+func (l *login) run(ctx context.Context, text, in string, args ...string) (answer, error) {
 	p, err := l.Run(ctx, gat.Command{Argv: append([]string{"/bin/sh", "-c", l.d.tools() + text, "sh"}, args...)})
 	if err != nil {
 		return answer{}, err
@@ -243,7 +248,9 @@ func newSeal() string { return "end-" + rand.Text() + " " }
 // ask runs sh whose whole output is an answer, and returns that.
 func (l *login) ask(ctx context.Context, op, text string, args ...string) (string, error) {
 	seal := newSeal()
-	a, err := l.sh(ctx, plain+"(\n"+text+"\n)\nprintf '\\n%s%s\\n' '"+seal+"' \"$?\"\n", "", args...)
+	a, err := l.observed(text, "", args, func() (answer, error) {
+		return l.run(ctx, plain+"(\n"+text+"\n)\nprintf '\\n%s%s\\n' '"+seal+"' \"$?\"\n", "", args...)
+	})
 	if err != nil {
 		return "", err
 	}
@@ -293,4 +300,5 @@ var (
 	_ gat.Finder    = (*login)(nil)
 	_ gat.Insider   = (*login)(nil)
 	_ gat.Paced     = (*login)(nil)
+	_ gat.Described = (*login)(nil)
 )
