@@ -144,6 +144,10 @@ func (l *Login) unframed(ctx context.Context, why, out, errs error, noise []byte
 		if lost := l.Lost(why); lost != nil {
 			return lost
 		}
+		if bytes.Contains(noise, []byte("sftp connections only")) { // OpenSSH's internal-sftp
+			return Problem(gat.Denied, "its administrator limits it: ask for one that may run commands",
+				errors.New("the account may only transfer files, and runs no commands"))
+		}
 		return Problem(gat.Denied, "does the account have a login shell, and /bin/sh and dd?", fmt.Errorf("%w%s", err, said))
 	}
 	return l.Lost(err)

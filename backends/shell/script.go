@@ -49,12 +49,17 @@ func (n nonce) frame(word string) string {
 	return fmt.Sprintf("printf '%%s%%s %%s\\n' %s %s %s; printf '%%s%%s\\n' %s %s >&2", a, b, word, a, b)
 }
 
+// prologue has the shell not echo what it reads, and closes copies of the standard
+// streams that a login shell leaves open (that of BSD csh does): a job that lives on
+// would have them too, and the server would wait for it.
+const prologue = "{ set +vx; } 2>/dev/null\nexec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-\n"
+
 // render writes the script that goes to dir, prints the frames and runs body.
 // When it cannot go to dir the word behind the nonce is "-" and the shell's words
 // follow on standard error.
 func (n nonce) render(dir, body string) (string, error) {
 	var b strings.Builder
-	b.WriteString("{ set +vx; } 2>/dev/null\n")
+	b.WriteString(prologue)
 	if dir != "" {
 		if !strings.HasPrefix(dir, "/") {
 			dir = "./" + dir // neither an option nor looked for in CDPATH

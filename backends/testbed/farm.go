@@ -45,17 +45,7 @@ func start(ctx context.Context) (_ *Farm, err error) {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	if err := f.make(1); err != nil {
-		return nil, err
-	}
-	machine, err := f.makeFiles()
-	if err != nil {
-		return nil, err
-	}
-	if err := f.connect(ctx); err != nil {
-		return nil, err
-	}
-	if err := f.boot(ctx, machine); err != nil {
+	if err := f.raise(ctx, f.clientPort, int(segments)); err != nil {
 		return nil, err
 	}
 	return f, nil

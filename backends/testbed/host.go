@@ -42,6 +42,7 @@ type Host struct {
 	jump     *Host // through which one logs in, or nil
 	noise    bool  // its .bashrc is noisy
 	forbids  bool  // its sshd forbids all forwarding
+	odd      Oddity
 	ports    []port
 	gateway  netip.Addr // to all other networks; zero without one
 	net      *os.File   // network namespace
@@ -113,6 +114,9 @@ func (h *Host) boot(ctx context.Context, lifeline *os.File, m *machine) error {
 		init.Process.Kill()
 		<-l.ended
 		return fmt.Errorf("process 1 ended: %s", strings.TrimSpace(stderr.String()))
+	}
+	if err := h.makeOdd(ctx); err != nil {
+		return err
 	}
 	if err := h.startSSHD(ctx); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"testing"
 )
 
 // Require ends every test before it gets here.
@@ -25,3 +26,13 @@ func tryLock(*os.File) (bool, error)                          { return false, er
 func ownerOf(fs.FileInfo) uint32                              { return 0 }
 
 func startInit(*os.File, string, string, []disk, *exec.Cmd, func() error) error { return errLinuxOnly }
+
+// Linux310 returns an ordinary host, which cannot be started either.
+func Linux310(name string) Oddity { return Oddity{Name: name} }
+
+// AArch64 skips or fails the test: it needs Linux.
+func AArch64(t testing.TB, _ string) Oddity {
+	t.Helper()
+	Require(t)
+	return Oddity{}
+}

@@ -198,7 +198,7 @@ func (m *machine) populate(h *Host) error {
 		{path: "/etc/hostname", content: []byte(h.Name + "\n"), mode: 0o644},
 		{path: "/etc/hosts", content: m.hosts, mode: 0o644},
 		{path: "/etc/resolv.conf", mode: 0o644},
-		{path: "/etc/passwd", content: m.passwd, mode: 0o644},
+		{path: "/etc/passwd", content: h.odd.passwd(m.passwd), mode: 0o644},
 		{path: "/etc/group", content: m.group, mode: 0o644},
 		{path: "/etc/shadow", content: m.shadow, mode: 0o640},
 		{path: sshdConfig, content: h.sshdConfig(), mode: 0o644},

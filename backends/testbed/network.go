@@ -79,18 +79,33 @@ func (f *Farm) layOut(s subnet) {
 	f.clientPort = s.on(outer, "eth0", "client0", 1)
 }
 
-// connect makes the bridges, plugs everything in and gives it addresses.
-func (f *Farm) connect(ctx context.Context) error {
-	var w wiring
-	for seg := range segments {
-		w.bridge(fmt.Sprintf("br%d", seg))
+// raise makes a network of one router with so many bridges, and starts its hosts.
+func (n *Net) raise(ctx context.Context, client port, bridges int) error {
+	if err := n.make(1); err != nil {
+		return err
 	}
-	w.plug(f.client, netip.Addr{}, f.clientPort)
-	for _, h := range f.hosts {
-		h.switches = f.routers[0]
+	machine, err := n.makeFiles()
+	if err != nil {
+		return err
+	}
+	if err := n.connect(ctx, client, bridges); err != nil {
+		return err
+	}
+	return n.boot(ctx, machine)
+}
+
+// connect makes the bridges, plugs everything in and gives it addresses.
+func (n *Net) connect(ctx context.Context, client port, bridges int) error {
+	var w wiring
+	for i := range bridges {
+		w.bridge(fmt.Sprintf("br%d", i))
+	}
+	w.plug(n.client, netip.Addr{}, client)
+	for _, h := range n.hosts {
+		h.switches = n.routers[0]
 		w.plug(h.net, h.gateway, h.ports...)
 	}
-	return w.make(ctx, f.routers[0])
+	return w.make(ctx, n.routers[0])
 }
 
 // wiring is what one namespace with bridges has to be told, and what then the

@@ -1,0 +1,116 @@
+package launcher_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/zorilla-grid/zorilla/backends/testbed"
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+// elsewhere is a setup in which the keys of alice are not in her home.
+const elsewhere = `cp /home/alice/.ssh/authorized_keys /etc/keys
+chmod 644 /etc/keys
+sed -i '1i AuthorizedKeysFile /etc/keys' /etc/ssh/sshd_config
+`
+
+// talkative is what people have in start files, for csh.
+const talkative = `echo "*** welcome, quota 93% used ***"
+set prompt = '%m%# '
+alias ls 'ls -F --color=always'
+alias cd 'cd \!*; pwd'
+setenv GREP_OPTIONS --color
+stty erase '^?'
+module load java/17
+echo "done\!"
+`
+
+// oddHosts are hosts that are odd, each in its own way.
+var oddHosts = []struct {
+	testbed.Oddity
+	site string   // lines for the site
+	says []string // of the error; none where the job is to run
+	raw  bool     // the pilot cannot be compressed on its way
+}{
+	{Oddity: testbed.Oddity{Name: "csh", Shell: "/bin/bsd-csh"}},
+	{Oddity: testbed.Oddity{Name: "tcsh", Shell: "/bin/tcsh",
+		Setup: "cat >/home/alice/.cshrc <<'E'\n" + talkative + "E\n"}},
+	{Oddity: testbed.Oddity{Name: "fish", Shell: "/usr/bin/fish",
+		Setup: "install -d -o alice -g alice /home/alice/.config/fish /home/alice/.local /home/alice/.local/share /home/alice/.local/share/fish\necho 'echo welcome to fish; set -x PATH /opt/none $PATH' >/home/alice/.config/fish/config.fish"}},
+	{Oddity: testbed.Oddity{Name: "noisy",
+		Setup: `printf 'seq 20000\necho oops >&2\nset -x\nalias rm="rm -i"\nprintf "no end of line"' >/home/alice/.bashrc`}},
+	{Oddity: testbed.Oddity{Name: "nosftp", Setup: "sed -i /Subsystem/d /etc/ssh/sshd_config"}},
+	{Oddity: testbed.Oddity{Name: "sftponly", SSHD: "ForceCommand internal-sftp\n"},
+		says: []string{"the account may only transfer files, and runs no commands", "ask for one that may run commands"}},
+	{Oddity: testbed.Oddity{Name: "nologin", Shell: "/usr/sbin/nologin"},
+		says: []string{"This account is currently not available", "login shell"}},
+	{Oddity: testbed.Oddity{Name: "noforward", SSHD: "AllowTcpForwarding no\nAllowStreamLocalForwarding no\nPermitTunnel no\n"}},
+	{Oddity: testbed.Oddity{Name: "onesession", SSHD: "MaxSessions 1\n"}},
+	{Oddity: testbed.Oddity{Name: "twosessions", SSHD: "MaxSessions 2\n"}},
+	{Oddity: testbed.Oddity{Name: "oneofall", SSHD: "MaxSessions 1\nMaxStartups 1\nAllowTcpForwarding no\nAllowStreamLocalForwarding no\n"}},
+	{Oddity: testbed.Oddity{Name: "nohome", Setup: elsewhere + "rm -rf /home/alice"}},
+	{Oddity: testbed.Oddity{Name: "unsethome", SSHD: "ForceCommand unset HOME; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n"}},
+	{Oddity: testbed.Oddity{Name: "nothishome", Setup: elsewhere + "chown -R bob /home/alice"}},
+	{Oddity: testbed.Oddity{Name: "fullhome", Setup: elsewhere + "mount -t tmpfs -o size=64k,mode=1777 tmpfs /home/alice\ndd if=/dev/zero of=/home/alice/fill bs=1k || true"}},
+	{Oddity: testbed.Oddity{Name: "readonlyhome", Setup: "mount --bind /home/alice /home/alice\nmount -o remount,ro,bind /home/alice"}},
+	{Oddity: testbed.Oddity{Name: "noexec", Setup: "mount -o remount,noexec /tmp\nmount -o remount,noexec /dev/shm"}},
+	{Oddity: testbed.Oddity{Name: "nogzip", Setup: "rm -f /bin/gzip /usr/bin/gzip"}, raw: true},
+	{Oddity: testbed.Oddity{Name: "notools", Setup: "cd /usr/bin; rm -f gzip sha256sum nproc getconf awk mawk gawk df stat setsid perl* python3*"}, raw: true},
+	{Oddity: testbed.Oddity{Name: "busybox", Setup: `mkdir /opt/busybox
+for tool in $(/bin/busybox --list); do ln -s /bin/busybox /opt/busybox/$tool; done
+ln -sf /bin/busybox /bin/sh
+sed -i '1i SetEnv PATH=/opt/busybox' /etc/ssh/sshd_config`}},
+	{Oddity: testbed.Oddity{Name: "squatted", Setup: "install -d -m 755 -o bob /tmp/zorilla-20001\nln -s /home/bob /var/tmp/zorilla-20001"}},
+	{Oddity: testbed.Oddity{Name: "nowhere", Setup: elsewhere + `mount -o remount,noexec /tmp
+mount -t tmpfs -o size=64k,mode=1777 tmpfs /var/tmp
+dd if=/dev/zero of=/var/tmp/fill bs=1k || true
+install -d -m 700 -o bob /dev/shm/zorilla-20001
+mount -o remount,ro /home`},
+		says: []string{"/tmp/zorilla-20001: programs cannot run there (noexec)", "/var/tmp/zorilla-20001: cannot write (disk full?)",
+			"/dev/shm/zorilla-20001: belongs to another user (uid 20002)", "/home/alice: not writable", `scratch = "/path"`}},
+	{Oddity: testbed.Linux310("linux310")},
+}
+
+// TestOddHosts runs a job on each of them.
+func TestOddHosts(t *testing.T) {
+	t.Parallel()
+	var oddities []testbed.Oddity
+	for _, c := range oddHosts {
+		oddities = append(oddities, c.Oddity)
+	}
+	net := testbed.OddHosts(t, oddities...)
+	for _, c := range oddHosts {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			b := newBenchIn(t, net.Net)
+			h := net.Host(c.Name)
+			job := launcher.Job{
+				App:     b.script("uname -n; wc -c <data; echo $ZORILLA_RANK >result\n"),
+				Inputs:  []launcher.Input{{Src: b.file("data", 8000)}},
+				Outputs: []string{"result"},
+				Workers: 2,
+			}
+			site := fmt.Sprintf("[site.bad]\nurl = %q\nslots = 2\n%s", b.url(h), c.site)
+			if len(c.says) > 0 {
+				b.fails(bad{site: site, says: c.says, job: job})
+			} else {
+				r, _ := b.run(job, site, nil)
+				wantOK(t, r)
+				b.nothingHere(r.Run)
+				for rank := range 2 {
+					if got, want := b.stdout(r, rank), c.Name+"\n8000\n"; got != want {
+						t.Errorf("rank %d printed %q, want %q", rank, got, want)
+					}
+				}
+				var sent int64
+				for _, s := range r.Report.Sites {
+					sent = s.Sent
+				}
+				if raw := sent > 5<<20; raw != c.raw {
+					t.Errorf("%d bytes were sent; uncompressed %v, want %v", sent, raw, c.raw)
+				}
+			}
+			h.NoLeftovers(t)
+		})
+	}
+}
