@@ -46,6 +46,11 @@ type Target struct {
 	// A passphrase or a decision that is kept for the next login is none of these.
 	Prompted func(ctx context.Context)
 
+	// Pause runs wait, which takes the user's time though this login asks nothing: it
+	// waits for the answer to a question of another one. Like a question it does not count
+	// towards the login's time. Nil means to run wait plainly.
+	Pause func(ctx context.Context, wait func())
+
 	// Home is the directory that holds the user's .ssh; empty means the
 	// user's home directory.
 	Home string

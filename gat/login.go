@@ -165,6 +165,9 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 		d.prompted = true
 	}
 	t.Prompted = func(ctx context.Context) { passageOf(ctx, pass).prompted() }
+	t.Pause = func(ctx context.Context, wait func()) {
+		passageOf(ctx, pass).pause(func() (string, error) { wait(); return "", nil })
+	}
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
 			return passageOf(ctx, pass).pause(func() (string, error) { return s.put(ctx, site, question, secret) })
