@@ -112,7 +112,10 @@ func newApp(stdout, stderr *os.File) *cli.App {
 		cancelCommand(stderr),
 		attachCommand(stdout, stderr),
 		gcCommand(stderr),
+		completionCommand(stdout),
+		manCommand(stdout),
 		versionCommand(stdout),
+		completeCommand(func() *cli.App { return newApp(stdout, stderr) }, stdout),
 	}
 	for _, c := range commands {
 		for _, c := range append(c.Subcommands, c) {
@@ -149,7 +152,7 @@ Usage:
    zorilla COMMAND [flags] [arguments]
 
 Commands:{{range .VisibleCommands}}
-   {{printf "%-9s" .Name}} {{.Usage}}{{end}}
+   {{printf "%-10s" .Name}} {{.Usage}}{{end}}
 
 Each command tells more with --help.
 `
