@@ -47,10 +47,10 @@ func (s *Site) Find(ctx context.Context, name string) ([]JobStatus, error) {
 	return all, err
 }
 
-// Inside runs a command on the (first) node of a running job, by the scheduler's
-// own means. When ctx ends the process is closed. It is tried over the URL the
+// Inside runs a command on a node of a running job, counted from 0, by the
+// scheduler's own means. When ctx ends the process is closed. It is tried over the URL the
 // job was submitted by first. See [Insider].
-func (s *Site) Inside(ctx context.Context, id JobID, c Command) (Process, error) {
+func (s *Site) Inside(ctx context.Context, id JobID, node int, c Command) (Process, error) {
 	if err := c.Validate(); err != nil {
 		return nil, &Error{Class: Invalid, Op: "run inside", Site: s.cfg.Name, Err: err}
 	}
@@ -70,7 +70,7 @@ func (s *Site) Inside(ctx context.Context, id JobID, c Command) (Process, error)
 			return err
 		}
 		o := s.observe(r, "run inside", c.Text()).about([]JobID{id})
-		inner, err := a.Inside(ctx, id, c)
+		inner, err := a.Inside(ctx, id, node, c)
 		if err != nil {
 			return o.end(err)
 		}

@@ -72,7 +72,7 @@ func TestNoQueue(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := site(t, gat.SiteConfig{}, gatmem.Backend{"": gatmem.New()}, "mem:")
 		_, describe := s.Describe(t.Context())
-		_, inside := s.Inside(t.Context(), "job.1.mem", gat.Command{Argv: tool("args")})
+		_, inside := s.Inside(t.Context(), "job.1.mem", 0, gat.Command{Argv: tool("args")})
 		_, find := s.Find(t.Context(), "x")
 		head := s.Head()
 		defer head.Close()
@@ -103,7 +103,7 @@ func TestQueueAbilities(t *testing.T) {
 			t.Errorf("found of others are %v, %v", found, err)
 		}
 		inside := func(id gat.JobID) error {
-			p, err := s.Inside(t.Context(), id, gat.Command{Argv: tool("args")})
+			p, err := s.Inside(t.Context(), id, 0, gat.Command{Argv: tool("args")})
 			if err == nil {
 				p.Close()
 			}

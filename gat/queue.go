@@ -74,6 +74,7 @@ type Resources struct {
 	Account    string // account or project that is charged
 	Constraint string // property that nodes must have, in the scheduler's words
 	Exclusive  bool   // whole nodes
+	Inside     bool   // commands will be run in the job: see [Insider]
 
 	// Native holds flags of the scheduler's own submit command. They come last.
 	// Each entry is split into words as sh does it; nothing is expanded.
@@ -125,10 +126,12 @@ type QueueState struct {
 
 // Insider is the ability to run a command where a job runs.
 type Insider interface {
-	// Inside runs a command on the (first) node of a running job, by the
-	// scheduler's own means and within what the job was granted. It is a
-	// [Process] like those of [Runner].
-	Inside(ctx context.Context, id JobID, c Command) (Process, error)
+	// Inside runs a command on a node of a running job, by the scheduler's own
+	// means and within what the job was granted. Nodes are counted from 0; which
+	// is which stays the same as long as the job runs. The command is a [Process]
+	// like those of [Runner]. Some systems enter only jobs that were submitted
+	// with Resources.Inside, and run one command at a time in each.
+	Inside(ctx context.Context, id JobID, node int, c Command) (Process, error)
 }
 
 // Finder is the ability to find jobs by the name they were submitted with.

@@ -92,6 +92,7 @@ func (s *Site) Resources() gat.Resources {
 		Account:    s.Account,
 		Constraint: s.Constraint,
 		Exclusive:  s.Exclusive,
+		Inside:     s.NoHub,
 		Native:     s.Native,
 		Warning:    warningBefore(s.Walltime),
 	}

@@ -50,7 +50,7 @@ func (b *batchRun) late(ctx context.Context, ids []gat.JobID) {
 func (b *batchRun) looksInside(ctx context.Context, id gat.JobID) error {
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	p, err := b.r.gat.Inside(ctx, id, gat.Command{Argv: []string{"/bin/sh", "-c", "exit 0"}})
+	p, err := b.r.gat.Inside(ctx, id, 0, gat.Command{Argv: []string{"/bin/sh", "-c", "exit 0"}})
 	if err != nil {
 		return err
 	}
@@ -85,20 +85,20 @@ func (b *batchRun) isInside() bool {
 	return b.inside
 }
 
-// stayInside keeps a connection, through the scheduler, to the pilot of a job. The job
-// has failed when there never is one.
-func (b *batchRun) stayInside(ctx context.Context, id gat.JobID) {
+// stayInside keeps a connection, through the scheduler, to the pilot of a job on one of
+// its nodes. The job has failed when there never is one to any of its pilots.
+func (b *batchRun) stayInside(ctx context.Context, id gat.JobID, node int) {
 	wait := redialFirst
 	began, linked := time.Now(), wire.NodeID{} // the pilot, once it was
 	for ctx.Err() == nil {
 		closed := make(chan error, 4)
-		peer, err := b.attachInside(ctx, id, closed)
+		peer, err := b.attachInside(ctx, id, node, closed)
 		if err == nil {
 			wait, linked = redialFirst, peer.ID
 			if err = b.r.whileAttached(ctx, peer, closed); ctx.Err() != nil {
 				return
 			}
-			b.r.s.log.Info("connection through the scheduler lost", "site", b.r.site.Name, "job", id, "error", err)
+			b.r.s.log.Info("connection through the scheduler lost", "site", b.r.site.Name, "job", id, "node", node, "error", err)
 			began = time.Now()
 		}
 		switch {
@@ -121,16 +121,16 @@ func (b *batchRun) stayInside(ctx context.Context, id gat.JobID) {
 	}
 }
 
-// attachInside connects this node to the pilot of a job by a bridge that the scheduler
-// runs beside it.
-func (b *batchRun) attachInside(ctx context.Context, id gat.JobID, closed chan<- error) (transport.Peer, error) {
+// attachInside connects this node to the pilot of a job on one of its nodes by a bridge
+// that the scheduler runs beside it.
+func (b *batchRun) attachInside(ctx context.Context, id gat.JobID, node int, closed chan<- error) (transport.Peer, error) {
 	r := b.r
 	tctx, stopWaiting := context.WithTimeout(ctx, attachTimeout)
 	defer stopWaiting()
 	// The command outlives this call: it ends with the connection.
 	cctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(tctx, cancel)
-	p, err := r.gat.Inside(cctx, id, gat.Command{Argv: []string{"/bin/sh", "-c", insideScript, "zorilla", string(r.s.id), string(id), insideSocket}})
+	p, err := r.gat.Inside(cctx, id, node, gat.Command{Argv: []string{"/bin/sh", "-c", insideScript, "zorilla", string(r.s.id), string(id), insideSocket}})
 	if err != nil {
 		cancel()
 		return transport.Peer{}, err

@@ -76,7 +76,12 @@ func (b *batchRun) do(ctx context.Context, d queue.Do) {
 	case len(d.Late) == 0:
 	case b.isInside():
 		for _, id := range d.Late {
-			b.r.wg.Go(func() { b.stayInside(b.r.s.life, id) })
+			b.mu.Lock()
+			nodes := b.queue.Pilots(id)
+			b.mu.Unlock()
+			for node := range nodes {
+				b.r.wg.Go(func() { b.stayInside(b.r.s.life, id, node) })
+			}
 		}
 	default:
 		b.r.s.deploys.Go(func() { b.late(ctx, d.Late) })
@@ -202,6 +207,7 @@ func (b *batchRun) job(n int) gat.JobSpec {
 	if w := b.r.s.job.Walltime; w > 0 && spec.Resources.Walltime == 0 {
 		spec.Resources.Walltime = w + walltimeMargin
 	}
+	spec.Resources.Inside = b.isInside() // which can begin in the middle of a run
 	return spec
 }
 

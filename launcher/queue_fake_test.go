@@ -110,7 +110,7 @@ func (l *fakeLogin) Find(_ context.Context, name string) (list []gat.JobStatus, 
 	return list, nil
 }
 
-func (l *fakeLogin) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Process, error) {
+func (l *fakeLogin) Inside(ctx context.Context, id gat.JobID, _ int, c gat.Command) (gat.Process, error) {
 	l.q.mu.Lock()
 	running := l.q.jobs[id] != nil && l.q.jobs[id].State == gat.Running
 	l.q.mu.Unlock()

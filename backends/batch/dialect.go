@@ -78,8 +78,9 @@ type Dialect struct {
 	Cancel func(ids []gat.JobID) []string
 	Gone   *regexp.Regexp
 
-	// Inside is sh that runs "$@" in a running job. Nil means that it cannot be done.
-	Inside func(id gat.JobID) string
+	// Inside is sh that runs "$@" in a running job, on one of its nodes, counted from
+	// 0. Nil means that it cannot be done.
+	Inside func(id gat.JobID, node int) string
 
 	// Growing is what others need to submit, follow and cancel jobs. Nil means that
 	// they cannot.

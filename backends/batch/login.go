@@ -160,7 +160,7 @@ func (l *login) Inside(ctx context.Context, id gat.JobID, node int, c gat.Comman
 	if l.d.Inside == nil {
 		return nil, &gat.Error{Class: gat.Permanent, Op: op, Err: fmt.Errorf("%s has no means to run a command inside a job: %w", l.d.Title, gat.ErrCannot)}
 	}
-	if !l.d.ID(id) || node < 0 || node >= maxNodes {
+	if !l.d.ID(id) || node < 0 || node >= gat.MaxCount {
 		return nil, &gat.Error{Class: gat.NotFound, Op: op, Err: fmt.Errorf("%s has no job %q with a node %d", l.d.Title, id, node)}
 	}
 	argv := c.Argv

@@ -43,11 +43,11 @@ func ownOf(f *batch.Facts) own {
 }
 
 // environment chooses what puts a job's slots where they are wanted, and how many
-// they are. A job of one core on one host needs none.
+// they are. A job of one core on one host needs none, unless it is to be entered.
 func (o own) environment(r gat.Resources) (name string, slots int, err error) {
 	multi := r.Shape == gat.Multi && r.Nodes > 1
 	cores, nodes := max(r.Cores, 1), max(r.Nodes, 1)
-	if cores == 1 && !multi {
+	if cores == 1 && !multi && !r.Inside {
 		return "", 1, nil
 	}
 	if !o.known { // a rendering
@@ -55,6 +55,9 @@ func (o own) environment(r gat.Resources) (name string, slots int, err error) {
 	}
 	for _, e := range o.environments {
 		if r.Queue != "" && !slices.Contains(e.queues, r.Queue) {
+			continue
+		}
+		if r.Inside && !e.slaves {
 			continue
 		}
 		fixed, isFixed := batch.Number(e.rule)
@@ -66,6 +69,9 @@ func (o own) environment(r gat.Resources) (name string, slots int, err error) {
 		}
 	}
 	what := fmt.Sprintf("%d cores on one host: it needs the allocation rule $pe_slots", cores)
+	if r.Inside {
+		what += " and control_slaves TRUE"
+	}
 	if multi {
 		what = fmt.Sprintf("%d slots on each of %d hosts: it needs the allocation rule %d and control_slaves TRUE", cores, nodes, cores)
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 // Texts for sh: what a job learns of itself, how long it may run when nobody said
-// so, how a job of several nodes starts on each, and what a site is asked.
+// so, how a job of several nodes starts on each, what a site is asked, and how a running
+// job is entered.
 var (
 	//go:embed env.sh
 	envText string
@@ -22,6 +23,8 @@ var (
 	spreadText string
 	//go:embed probe.sh
 	probeText string
+	//go:embed inside.sh
+	insideText string
 )
 
 var idForm = regexp.MustCompile(`^([1-9][0-9]{0,9})(?:\.([1-9][0-9]{0,8}))?$`)
@@ -50,6 +53,7 @@ func Dialect() *batch.Dialect {
 		Unclear:  func(st gat.JobStatus) bool { return st.State == gat.Held && strings.Contains(st.Reason, "E") },
 		Cancel:   cancel,
 		Gone:     regexp.MustCompile(`(?i)does not exist|already in deletion|registered the job|has deleted job`),
+		Inside:   inside,
 		Growing:  growing,
 		Probe:    probeText,
 		Facts:    facts,
@@ -168,6 +172,15 @@ func ids(out string, j *batch.Job) []gat.JobID {
 		}
 	}
 	return found
+}
+
+// inside starts a task of the job on one of its nodes, as a job that is in a parallel
+// environment with control_slaves does by itself: the execution daemon there asks for
+// the job's number only. It takes as many at once as the job has slots on the node.
+// The node connects to this host, to any port; where that is barred there is no way in.
+func inside(id gat.JobID, node int) string {
+	m := idForm.FindStringSubmatch(string(id))
+	return fmt.Sprintf("gat_job=%s gat_task=%s gat_node=%d\n", m[1], m[2], node) + insideText
 }
 
 // cancel names tasks in ranges: one command for the jobs that are none, and one for

@@ -1,7 +1,9 @@
 package sge_test
 
 import (
+	"context"
 	"crypto/rand"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,6 +33,68 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	gattest.Test(t, gattest.Harness{Open: f.Open, Dir: dir, Find: gattest.Processes, NoSweep: true})
+}
+
+// A command inside a job is data on the way, and has the job's own streams.
+func TestInside(t *testing.T) {
+	t.Parallel()
+	l := fake(t).Open(t)
+	defer l.Close()
+	ids, err := l.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/sleep", "1000"}, Count: 2, Resources: gat.Resources{Inside: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Cancel(context.WithoutCancel(t.Context()), ids...)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); ; <-tick.C {
+		all, err := l.Status(t.Context(), ids[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all[0].State == gat.Running {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the job is %v", all)
+		}
+	}
+	large := make([]byte, 1<<20) // does not fit into pipes
+	rand.Read(large)
+	odd := "it's $(data)\n\n"
+	inside := func(id gat.JobID, node int) (string, int) {
+		t.Helper()
+		p, err := l.(gat.Insider).Inside(t.Context(), id, node, gat.Command{Argv: []string{"/bin/sh", "-c", `printf '%s|' "$1" "$V" "$PWD" "$JOB_ID.$SGE_TASK_ID"; cat; exit 3`, "sh", odd}, Env: []string{"V=a b"}, Dir: "/usr"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		go func() {
+			p.Stdin().Write(large)
+			p.Stdin().Close()
+		}()
+		out, err := io.ReadAll(p.Stdout())
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, err := p.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out), code
+	}
+	if out, code := inside(ids[1], 0); out != odd+"|a b|/usr|"+string(ids[1])+"|"+string(large) || code != 3 {
+		t.Errorf("inside: %d bytes that begin with %.60q, status %d", len(out), out, code)
+	}
+	if out, code := inside(ids[1], 1); out != "" || code == 0 {
+		t.Errorf("inside on a second node: %q, status %d", out, code)
+	}
+	if out, code := inside("77.1", 0); out != "" || code == 0 {
+		t.Errorf("inside a job that is not there: %q, status %d", out, code)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "gat-inside-*")); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
 }
 
 // A job of several nodes runs its command, with files, once on each.

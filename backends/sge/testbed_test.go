@@ -43,7 +43,6 @@ func TestRealQueue(t *testing.T) {
 		"held": ask(gat.Resources{Native: []string{"-h"}}, "hqw"),
 	}
 	h.Warned = &gat.Resources{Walltime: 30 * time.Second, Warning: 25 * time.Second}
-	h.NoInside = true
 	h.Dead = nil // it waits for the node to come back
 	queuetest.Test(t, h)
 }

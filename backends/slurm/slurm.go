@@ -209,16 +209,16 @@ func cancel(ids []gat.JobID) []string {
 	return []string{"/bin/sh", "-c", b.String()}
 }
 
-// inside starts a step on the job's first node. Tasks of arrays have a number of
+// inside starts a step on one of the job's nodes. Tasks of arrays have a number of
 // their own, which srun needs. The output is not to wait for ends of lines.
-func inside(id gat.JobID) string {
+func inside(id gat.JobID, node int) string {
 	m := idForm.FindStringSubmatch(string(id))
 	return fmt.Sprintf(`gat_j=$(squeue -h -r%[2]s -j '%[1]s' -t running -o %%A </dev/null | head -n 1)
 [ -n "$gat_j" ] || { echo "job %[1]s does not run" >&2; exit 1; }
 gat_more=
 srun --help 2>&1 </dev/null | grep -e --overlap >/dev/null && gat_more=--overlap
-exec srun%[2]s $gat_more --jobid="$gat_j" --nodes=1 --ntasks=1 --quiet --unbuffered "$@"
-`, m[1]+m[2], on(m[3]))
+exec srun%[2]s $gat_more --jobid="$gat_j" --relative=%[3]d --nodes=1 --ntasks=1 --quiet --unbuffered "$@"
+`, m[1]+m[2], on(m[3]), node)
 }
 
 var faults = []batch.Fault{

@@ -73,7 +73,7 @@ func TestInside(t *testing.T) {
 	}
 	inside := func(id gat.JobID) (string, int) {
 		t.Helper()
-		p, err := l.(gat.Insider).Inside(t.Context(), id, gat.Command{Argv: []string{"/bin/sh", "-c", `printf '%s|' "$1" "$V" "$PWD"; cat`, "sh", "it's $(data)"}, Env: []string{"V=a b"}, Dir: "/usr"})
+		p, err := l.(gat.Insider).Inside(t.Context(), id, 0, gat.Command{Argv: []string{"/bin/sh", "-c", `printf '%s|' "$1" "$V" "$PWD"; cat`, "sh", "it's $(data)"}, Env: []string{"V=a b"}, Dir: "/usr"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestInside(t *testing.T) {
 	if out, code := inside("77_1"); out != "" || code == 0 {
 		t.Errorf("inside a job that is not there: %q, status %d", out, code)
 	}
-	if _, err := l.(gat.Insider).Inside(t.Context(), "no-job", gat.Command{Argv: []string{"/bin/true"}}); gat.ClassOf(err) != gat.NotFound {
+	if _, err := l.(gat.Insider).Inside(t.Context(), "no-job", 0, gat.Command{Argv: []string{"/bin/true"}}); gat.ClassOf(err) != gat.NotFound {
 		t.Errorf("inside what is no job of Slurm: %v", err)
 	}
 }

@@ -40,18 +40,18 @@ func (q queued) Describe(ctx context.Context) (gat.QueueInfo, error) {
 // PollEvery returns Machine.PollEvery.
 func (q queued) PollEvery() time.Duration { return q.m.PollEvery }
 
-// Inside runs a program of the machine, if the job runs.
-func (q queued) Inside(ctx context.Context, id gat.JobID, c gat.Command) (gat.Process, error) {
+// Inside runs a program of the machine, if the job runs. It has one node.
+func (q queued) Inside(ctx context.Context, id gat.JobID, node int, c gat.Command) (gat.Process, error) {
 	const op = "run inside"
 	if err := q.begin(ctx, op); err != nil {
 		return nil, err
 	}
 	q.m.mu.Lock()
 	j := q.m.jobs[id]
-	runs := j != nil && j.status.State == gat.Running
+	runs := j != nil && node == 0 && j.status.State == gat.Running
 	q.m.mu.Unlock()
 	if !runs {
-		return nil, &gat.Error{Class: gat.NotFound, Op: op, Err: fmt.Errorf("job %q does not run", id)}
+		return nil, &gat.Error{Class: gat.NotFound, Op: op, Err: fmt.Errorf("job %q does not run on node %d", id, node)}
 	}
 	return q.Run(ctx, c)
 }

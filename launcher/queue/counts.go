@@ -9,6 +9,14 @@ import (
 // Dropped reports whether a job was cancelled, as far as we know.
 func (q *Queue) Dropped(id gat.JobID) bool { return q.jobs[id] != nil && q.jobs[id].cancelled }
 
+// Pilots is how many pilots a job is to run.
+func (q *Queue) Pilots(id gat.JobID) int {
+	if j := q.jobs[id]; j != nil {
+		return j.pilots
+	}
+	return 0
+}
+
 // Limit is how many lost pilots are replaced at most.
 func (q *Queue) Limit() int { return q.lim.Lost }
 

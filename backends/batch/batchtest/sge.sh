@@ -4,14 +4,15 @@ count "$name $*"
 fault "$name"
 
 row() {
+	list=pending queue=
 	case $3 in
 	PENDING) s=qw ;;
-	RUNNING) s=r ;;
+	RUNNING) s=r list=running queue=all.q@node1 ;;
 	ERROR) s=Eqw ;;
 	*) return ;;
 	esac
 	read -r jobname <"$jobs/$1/name"
-	echo "<job_list state=\"x\"><JB_job_number>$1</JB_job_number><JB_name>$jobname</JB_name><state>$s</state>"
+	echo "<job_list state=\"$list\"><JB_job_number>$1</JB_job_number><JB_name>$jobname</JB_name><state>$s</state><queue_name>$queue</queue_name>"
 	[ "$2" = 0 ] || echo "<tasks>$2</tasks>"
 	echo "</job_list>"
 }

@@ -125,13 +125,15 @@ func testNodes(s *site) {
 	s.sh("rm -r " + dir)
 }
 
-// testInside checks the way to a job's node that needs no network.
+// testInside checks the way to a job's nodes that is the system's own.
 func testInside(s *site) {
+	testEachNode(s)
 	spec, out := s.script(`hostname; exec sleep 1009`)
+	spec.Resources.Inside = true
 	ids := s.submit(spec)
 	node := s.read(out, s.Cluster.Head.Name)
 	s.runs(ids)
-	p, err := s.login.(gat.Insider).Inside(s.ctx, ids[0], gat.Command{Argv: []string{"/bin/sh", "-c", `hostname; read -r line; echo "<$line> $1"; cat`, "sh", "an 'odd' $word"}})
+	p, err := s.login.(gat.Insider).Inside(s.ctx, ids[0], 0, gat.Command{Argv: []string{"/bin/sh", "-c", `hostname; read -r line; echo "<$line> $1"; cat`, "sh", "an 'odd' $word"}})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -157,15 +159,47 @@ func testInside(s *site) {
 	}
 	s.runs(ids)
 	s.cancel(ids)
-	if _, err := s.login.(gat.Insider).Inside(s.ctx, ids[0], gat.Command{Argv: []string{"/bin/true"}}); err == nil {
+	if _, err := s.login.(gat.Insider).Inside(s.ctx, ids[0], 0, gat.Command{Argv: []string{"/bin/true"}}); err == nil {
 		ctx, cancel := context.WithTimeout(s.ctx, patience)
 		defer cancel()
-		p, _ := s.login.(gat.Insider).Inside(ctx, ids[0], gat.Command{Argv: []string{"/bin/true"}})
+		p, _ := s.login.(gat.Insider).Inside(ctx, ids[0], 0, gat.Command{Argv: []string{"/bin/true"}})
 		if code, err := p.Wait(); code == 0 && err == nil {
 			s.Error("a command runs inside a job that has ended")
 		}
 		p.Close()
 	}
+}
+
+// testEachNode enters a job on each of its nodes.
+func testEachNode(s *site) {
+	if s.NoMulti {
+		return
+	}
+	n := min(3, len(s.Cluster.Nodes))
+	spec := s.sleeper()
+	spec.Resources = gat.Resources{Shape: gat.Multi, Nodes: n, Inside: true}
+	ids := s.submit(spec)
+	s.runs(ids)
+	seen := make(map[string]bool)
+	for node := range n + 1 {
+		p, err := s.login.(gat.Insider).Inside(s.ctx, ids[0], node, gat.Command{Argv: []string{"hostname"}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		p.Stdin().Close()
+		go io.Copy(io.Discard, p.Stderr())
+		out, _ := io.ReadAll(p.Stdout())
+		code, err := p.Wait()
+		p.Close()
+		name := strings.TrimSpace(string(out))
+		if node < n && (code != 0 || err != nil || name == s.Cluster.Head.Name || seen[name]) {
+			s.Errorf("on node %d of the job hostname says %q, status %d, %v; before were %v", node, name, code, err, seen)
+		} else if node == n && code == 0 {
+			s.Errorf("a job of %d nodes has another: %q", n, name)
+		}
+		seen[name] = true
+	}
+	s.cancel(ids)
 }
 
 // testWarning checks that the command gets the system's warning.
