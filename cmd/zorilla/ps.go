@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,8 +46,7 @@ in the space of round-trip times, and the links between them and how each was ma
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "RUN\tSTATE\tAGE\tDONE\tRUNNING\tLEFT\tCOMMAND")
+			t := newTable(stdout, "RUN", "STATE", "AGE", "DONE", "RUNNING", "LEFT", "COMMAND")
 			var waits []string
 			for _, r := range runs {
 				st := r.Status
@@ -67,10 +65,10 @@ in the space of round-trip times, and the links between them and how each was ma
 				if r.Err != nil {
 					fmt.Fprintf(stderr, "zorilla: run %s: %v\n", r.Begun.Run, r.Err)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d/%d\t%d\t%d\t%s\n", r.Begun.Run, stateOf(r), since(r.Begun.Time, time.Now()),
-					st.Done, st.Workers, runningOf(r, st), left, cutTo(shellWords(r.Begun.Command), 60))
+				t.row(r.Begun.Run, stateOf(r), since(r.Begun.Time, time.Now()), fmt.Sprintf("%d/%d", st.Done, st.Workers),
+					fmt.Sprint(runningOf(r, st)), fmt.Sprint(left), cutTo(shellWords(r.Begun.Command), 60))
 			}
-			if err := w.Flush(); err != nil {
+			if err := t.flush(); err != nil {
 				return err
 			}
 			for _, text := range waits {

@@ -46,8 +46,7 @@ func newScreen(stdout, stderr *os.File, live bool) *screen {
 		errTTY: term.IsTerminal(int(stderr.Fd())),
 		stop:   make(chan struct{}),
 	}
-	dumb := os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == ""
-	s.live = live && s.errTTY && !dumb
+	s.live = live && s.errTTY && !dumb() && prepareConsole(stderr)
 	s.colour = s.live && os.Getenv("NO_COLOR") == ""
 	s.size = func() (int, int) {
 		w, h, err := term.GetSize(int(stderr.Fd()))
