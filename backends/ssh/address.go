@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -16,18 +15,20 @@ import (
 // maxJumps bounds the chain of jump hosts in a URL.
 const maxJumps = 8
 
-// An endpoint is one SSH server and the user to be there.
+// An endpoint is one SSH server and the user to be there. As it is written the user
+// and the port may be missing, and the host may be a name that only the user's
+// configuration knows; see [hop].
 type endpoint struct {
-	user string // empty means the local user's name
+	user string // empty means as configured, else the local user's name
 	host string // name or address, without brackets
-	port string
+	port string // empty means as configured, else 22
 }
 
 func (e endpoint) addr() string { return net.JoinHostPort(e.host, e.port) }
 
 func (e endpoint) String() string {
 	host := e.host
-	if e.port != "22" {
+	if e.port != "22" && e.port != "" {
 		host = e.addr()
 	}
 	if e.user == "" {
@@ -40,7 +41,7 @@ func (e endpoint) String() string {
 type address struct {
 	endpoint
 	jumps    []endpoint
-	identity string // path of a key; empty means the agent and the usual files
+	identity string // path of a key; empty means as configured
 }
 
 // parseURL takes a URL apart. Its errors say what to write instead.
@@ -144,10 +145,7 @@ func parseEndpoint(s string) (endpoint, error) {
 
 // makeEndpoint checks the parts: they appear in commands that errors tell users to type.
 func makeEndpoint(name, host, port string) (endpoint, error) {
-	if port == "" {
-		port = "22"
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
 		return endpoint{}, fmt.Errorf("the port %q is not a number from 1 to 65535", port)
 	}
 	if strings.IndexFunc(name, func(r rune) bool {
@@ -158,15 +156,15 @@ func makeEndpoint(name, host, port string) (endpoint, error) {
 	if host == "" {
 		return endpoint{}, errors.New("the host is missing: write [user@]host[:port]")
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		ok := func(r rune) bool {
-			return r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
-		}
+	ok := func(r rune) bool {
+		return r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || strings.IndexFunc(ip.Zone(), func(r rune) bool { return !ok(r) }) >= 0 {
 		if strings.IndexFunc(host, func(r rune) bool { return !ok(r) }) >= 0 || strings.HasPrefix(host, "-") || len(host) > 253 {
 			return endpoint{}, fmt.Errorf("the host %q is neither a name nor an address", host)
 		}
 	}
-	return endpoint{user: name, host: strings.ToLower(host), port: port}, nil
+	return endpoint{user: name, host: host, port: port}, nil
 }
 
 func cutLast(s, sep string) (before, after string, ok bool) {
@@ -189,12 +187,12 @@ func redact(u *url.URL) string {
 // shellHost renders the arguments ssh(1) takes to reach e.
 func (e endpoint) shellHost() string {
 	var b []string
-	if e.port != "22" {
+	if e.port != "22" && e.port != "" {
 		b = append(b, "-p", e.port)
 	}
 	host := e.host
 	if e.user != "" {
 		host = e.user + "@" + host
 	}
-	return strings.Join(slices.Concat(b, []string{host}), " ")
+	return strings.Join(append(b, host), " ")
 }

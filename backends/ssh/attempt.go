@@ -12,6 +12,10 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
+// manyKeys is how many keys offered make a server hang up that allows few
+// (MaxAuthTries of sshd_config(5)), the attempt without one included.
+const manyKeys = 5
+
 // An attempt is one authentication: it offers each key once, one by one, and then
 // lets the user answer what the server asks.
 type attempt struct {
@@ -24,6 +28,7 @@ type attempt struct {
 	tried   []string // what became of each key
 	allowed []string // methods the server would take
 	partial bool     // the server took a key and wants more
+	signed  string   // the key that signed last
 	factors
 }
 
@@ -52,9 +57,7 @@ func (t *attempt) nextKey() gossh.AuthMethod {
 	for t.at < len(keys) {
 		k := keys[t.at]
 		t.at++
-		k.mu.Lock()
-		pub := k.pub
-		k.mu.Unlock()
+		pub := k.public()
 		if pub == nil {
 			signer, err := k.unlock(t.ctx, t.ring, t.clock)
 			if err != nil {
@@ -85,28 +88,14 @@ func (o *offer) Sign(rand io.Reader, data []byte) (*gossh.Signature, error) {
 }
 
 func (o *offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
-	sig, err := o.sign(rand, data, algorithm)
+	sig, err := o.k.signWith(o.t.ctx, o.t.ring, o.t.clock, rand, data, algorithm)
 	if err != nil {
 		o.t.tried[o.at] += ": taken by the server, but it does not sign: " + err.Error()
 		return nil, err
 	}
 	o.t.tried[o.at] += ": taken by the server, but its signature was refused"
+	o.t.signed = o.k.name
 	return sig, nil
-}
-
-func (o *offer) sign(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
-	if o.k.agent != "" {
-		defer o.t.clock.pause()()
-		return o.k.agentSign(o.t.ctx, o.pub, data, algorithm)
-	}
-	signer, err := o.k.unlock(o.t.ctx, o.t.ring, o.t.clock)
-	if err != nil {
-		return nil, err
-	}
-	if as, ok := signer.(gossh.AlgorithmSigner); ok {
-		return as.SignWithAlgorithm(rand, data, algorithm)
-	}
-	return signer.Sign(rand, data)
 }
 
 // failure says why the server did not let us in.
@@ -136,10 +125,13 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 		return problem(gat.Transient, "the server may be overloaded or its directory of users slow", fmt.Errorf("%s: %w", at, errTimeout))
 	}
 	tried := t.offered()
+	const tooMany = "the server may allow fewer keys than were offered: name the right one, in the URL as ?identity=/path or in ~/.ssh/config by IdentityFile and IdentitiesOnly yes"
 	key := "is " + t.end.user + " the right user name there, and is one of these keys in its ~/.ssh/authorized_keys?"
 	switch {
 	case strings.Contains(text, "ssh: disconnect"):
-		return problem(gat.Denied, "the server may allow fewer keys than were offered: name one with ?identity=/path", fmt.Errorf("%s: %s: %w", at, tried, err))
+		return problem(gat.Denied, tooMany, fmt.Errorf("%s: %s: %w", at, tried, err))
+	case broken(err) && len(t.tried) >= manyKeys:
+		return problem(gat.Denied, tooMany, fmt.Errorf("%s: the connection was closed after %d keys: %s: %w", at, len(t.tried), tried, err))
 	case broken(err) || !strings.Contains(text, "unable to authenticate") && len(t.allowed) == 0:
 		return problem(gat.Transient, "the server may refuse this user or be overloaded", fmt.Errorf("%s: the connection was closed: %s: %w", at, tried, err))
 	case t.partial:
@@ -157,7 +149,10 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 // offered says which keys were tried and which could not be.
 func (t *attempt) offered() string {
 	_, notes := t.ring.list()
-	tried := "no key was found (the agent, ~/.ssh/id_ed25519, id_ecdsa, id_rsa)"
+	tried := "no key was found (the agent, ~/.ssh/id_rsa, id_ecdsa, id_ed25519)"
+	if !t.ring.config.UsualIdentities {
+		tried = "no key was found of those in the ssh configuration"
+	}
 	if t.ring.identity != "" {
 		tried = "the key " + t.ring.identity + " could not be used"
 	}
@@ -168,6 +163,29 @@ func (t *attempt) offered() string {
 		tried += "; " + strings.Join(notes, "; ")
 	}
 	return tried
+}
+
+// how says by what right the login was made, in a few words.
+func (t *attempt) how(h *hop, k *keeper) string {
+	var parts []string
+	switch {
+	case t.signed == "":
+	case strings.HasPrefix(t.signed, "agent key"), strings.HasPrefix(t.signed, "certificate"):
+		parts = append(parts, t.signed)
+	default:
+		parts = append(parts, "key "+t.signed)
+	}
+	if t.answered {
+		parts = append(parts, "password or code")
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "nothing asked")
+	}
+	text := strings.Join(parts, " and ") + ", by " + h.config.Source
+	if k.note != "" {
+		text += "; " + k.note
+	}
+	return text
 }
 
 func counted(n int, one, many string) string {

@@ -2,14 +2,14 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
-	"os/user"
-	"strings"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/backends/ssh/sshconfig"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -24,7 +24,8 @@ const (
 type Backend struct {
 	// Timeout bounds each step of making a connection: to connect, and to
 	// greet and exchange keys. Authentication gets three times as long; the
-	// time a user takes to answer a question is not counted. Zero means 10 s.
+	// time a user takes to answer a question is not counted. Zero means 10 s. A
+	// ConnectTimeout in the user's configuration takes its place.
 	Timeout time.Duration
 
 	// KeepAlive is how often a login asks the server for a sign of life. A
@@ -38,8 +39,15 @@ type Backend struct {
 	Sessions int
 
 	// Agent is the path of the agent's socket; "none" means no agent. Empty
-	// means $SSH_AUTH_SOCK.
+	// means as configured (IdentityAgent), else $SSH_AUTH_SOCK.
 	Agent string
+
+	// Config resolves the user's ssh configuration.
+	Config sshconfig.Resolver
+
+	// Shared is what logins share beyond one site, such as keys that the user has
+	// unlocked. Nil means that each login has its own.
+	Shared *Shared
 }
 
 // Schemes returns "ssh".
@@ -85,46 +93,40 @@ func (b Backend) open(ctx context.Context, t gat.Target, a address) (*login, err
 		}
 		home = h
 	}
-	known, err := readKnownHosts(home)
+	c := &connector{backend: b, home: home, identity: a.identity, target: t, shared: b.Shared}
+	if c.shared == nil {
+		c.shared = NewShared()
+	}
+	route, err := c.route(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	keys := &keyring{site: t.Site, home: home, identity: a.identity, agentPath: b.Agent, ask: t.Ask, prompted: t.Prompted}
-	c := &connector{backend: b, keys: keys, known: known}
-
 	dial := t.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	var hops []*link
-	for _, e := range append(a.jumps, a.endpoint) {
-		if e.user == "" {
-			e.user = localUser()
-		}
-		var k *link
-		if k, err = c.connect(ctx, e, dial); err != nil {
-			closeLinks(hops)
-			if n := len(hops); n > 0 {
-				err = fmt.Errorf("%s (through %s): %w", e, hops[n-1].end, err)
+	var links []*link
+	for _, h := range route {
+		k, err := c.connect(ctx, h, dial)
+		if err != nil {
+			closeLinks(links)
+			if n := len(links); n > 0 {
+				err = through(h, links[n-1].end, err)
 			}
 			return nil, err
 		}
-		hops = append(hops, k)
+		links = append(links, k)
 		dial = k.dial
 	}
-	return newLogin(c, redact(t.URL), hops), nil
+	return newLogin(c, redact(t.URL), links), nil
 }
 
-// localUser is the name of the user who runs this process.
-func localUser() string {
-	name := os.Getenv("USER")
-	if u, err := user.Current(); err == nil {
-		name = u.Username
+// through is the error of a login to h by way of a host that did let us in.
+func through(h *hop, last endpoint, err error) error {
+	if errors.Is(err, gat.ErrForwarding) {
+		return fmt.Errorf("%s: %s lets us in, but not through: %w", h, last, err)
 	}
-	if i := strings.LastIndexByte(name, '\\'); i >= 0 { // Windows: DOMAIN\name
-		name = name[i+1:]
-	}
-	return name
+	return fmt.Errorf("%s (through %s): %w", h, last, err)
 }
 
 var _ gat.Backend = Backend{}

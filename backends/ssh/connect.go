@@ -27,14 +27,17 @@ var ciphers = [...]string{
 
 // A connector makes connections with the credentials of one login.
 type connector struct {
-	backend Backend // with its defaults filled in
-	keys    *keyring
-	known   *knownHosts
+	backend  Backend // with its defaults filled in
+	home     string  // holds .ssh
+	identity string  // the one key that the URL names, or empty
+	target   gat.Target
+	shared   *Shared
 }
 
 // A link is one authenticated connection to an SSH server.
 type link struct {
 	end    endpoint
+	how    string // by what right the login was made
 	client *gossh.Client
 	wire   *wire
 }
@@ -145,60 +148,75 @@ func (a *alarm) stop() bool {
 	return a.rang
 }
 
-// connect makes a connection to e, exchanges keys and authenticates, with one
+// connect makes a connection to a server, exchanges keys and authenticates, with one
 // connection from dial and one authentication, whatever comes of it.
-func (c *connector) connect(ctx context.Context, e endpoint, dial gat.DialFunc) (*link, error) {
-	dialCtx, cancel := context.WithTimeout(ctx, c.backend.Timeout)
-	conn, err := dial(dialCtx, "tcp", e.addr())
+func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*link, error) {
+	dialCtx, cancel := context.WithTimeout(ctx, h.timeout)
+	var conn net.Conn
+	var err error
+	if h.proxied {
+		conn, err = startProxy(h.config.ProxyCommand)
+	} else if conn, err = dial(dialCtx, h.network, h.addr()); err != nil {
+		err = dialError(ctx, h.endpoint, err)
+	}
 	cancel()
 	if err != nil {
-		return nil, dialError(ctx, e, err)
+		return nil, err
 	}
 	// Nobody is asked on behalf of a server that has gone.
 	asking, hungUp := context.WithCancelCause(ctx)
 	defer hungUp(nil)
 	w := newWire(conn, func() { hungUp(errHungUp) })
-	clock := newAlarm(c.backend.Timeout, func() { w.Close() })
+	clock := newAlarm(h.timeout, func() { w.Close() })
 	unwatch := context.AfterFunc(ctx, func() { w.Close() })
 
 	// What the callbacks saw tells the steps of a failed handshake apart.
-	var hostErr error
-	var hostKnown bool
-	try := c.keys.attempt(asking, e, clock)
+	keeper, err := c.keeper(asking, h, clock)
+	if err != nil {
+		clock.stop()
+		unwatch()
+		w.Close()
+		return nil, err
+	}
+	try := h.ring.attempt(asking, h.endpoint, clock)
 	config := &gossh.ClientConfig{
-		User:              e.user,
-		HostKeyAlgorithms: c.known.algorithms(e),
+		User:              h.user,
+		HostKeyAlgorithms: keeper.known.algorithms(h),
 		HostKeyCallback: func(_ string, _ net.Addr, key gossh.PublicKey) error {
-			if hostErr = c.known.check(e, key); hostErr == nil && !hostKnown {
-				hostKnown = true
-				clock.set(3 * c.backend.Timeout)
+			first := !keeper.trusted
+			err := keeper.check(key)
+			if err == nil && first {
+				clock.set(3 * h.timeout)
 			}
-			return hostErr
+			return err
 		},
 		AuthCallback:  try.next,
 		ClientVersion: "SSH-2.0-Zorilla",
 	}
 	config.Ciphers = ciphers[:]
-	sc, chans, reqs, err := gossh.NewClientConn(w, e.addr(), config)
+	sc, chans, reqs, err := gossh.NewClientConn(w, h.addr(), config)
 	timedOut := clock.stop()
 	if !unwatch() && err == nil {
 		sc.Close()
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		return &link{end: e, client: gossh.NewClient(sc, chans, reqs), wire: w}, nil
+		return &link{end: h.endpoint, how: try.how(h, keeper), client: gossh.NewClient(sc, chans, reqs), wire: w}, nil
 	}
 	w.Close()
 	switch {
-	case hostErr != nil:
-		return nil, hostErr
-	case hostKnown:
+	case keeper.err != nil:
+		return nil, keeper.err
+	case keeper.trusted:
 		return nil, try.failure(ctx, timedOut, err)
 	}
 	if neg, ok := errors.AsType[*gossh.AlgorithmNegotiationError](err); ok && neg.What == "host key" {
-		if f := c.known.noCommonKey(e, neg); f != nil {
-			return nil, fmt.Errorf("greet %s: %w", e.addr(), f)
+		if f := keeper.known.noCommonKey(h, neg); f != nil {
+			return nil, fmt.Errorf("greet %s: %w", h.addr(), f)
 		}
 	}
-	return nil, greetError(ctx, e, timedOut, err)
+	if p, ok := conn.(*proxyConn); ok && ctx.Err() == nil {
+		return nil, p.failure(h, timedOut, err)
+	}
+	return nil, greetError(ctx, h.endpoint, timedOut, err)
 }

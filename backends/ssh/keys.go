@@ -8,228 +8,190 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
-	"path/filepath"
-	"strings"
+	"io"
 	"sync"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
 const (
-	agentTime = 2 * time.Second  // to connect to the agent and list its keys
-	touchTime = 60 * time.Second // to sign: the user may have to confirm or touch a device
-	maxTries  = 3                // passphrases asked for one key
-	maxKeys   = 32               // keys offered to one server
-	maxKey    = 64 << 10         // bytes of a key file
+	maxTries = 3        // passphrases asked for one key
+	maxKey   = 64 << 10 // bytes of a key file
 )
 
-// usual lists the identity files tried when a URL names none.
-var usual = [...]string{"id_ed25519", "id_ecdsa", "id_rsa"}
-
-// A keyring holds the keys of a login and of all logins made through it, so
-// that a passphrase is asked once. It is filled when the first server asks.
-type keyring struct {
-	site      string
-	home      string
-	identity  string // the one key to use; empty means all
-	agentPath string
-	ask       gat.Asker
-	prompted  func(context.Context) // told of an answer that cannot be given again; may be nil
-
-	mu     sync.Mutex
-	loaded bool
-	keys   []*key
-	notes  []string // what was looked for and not usable
-}
-
-// A key is one key to offer. Its secret part is read when a server takes it.
+// A key is one key or certificate to offer. Its secret part is read when a server
+// takes it. Encrypted ones are shared by the logins of a session.
 type key struct {
-	name string // where it is from
+	name  string // where it is from
+	path  string // of its file, without .pub
+	agent string // the socket of the agent that holds it, or empty
+	of    *key   // of a certificate whose secret part is elsewhere: its key
 
-	mu     sync.Mutex
-	pub    gossh.PublicKey // nil while it is hidden in a locked file without .pub
-	signer gossh.Signer    // nil while locked
-	pem    []byte          // the locked file
-	locked error           // why it could not be unlocked: it is asked for only once
-	agent  string          // the socket of the agent that holds it, or empty
+	asking turn // held by the login that asks for the passphrase
+
+	mu      sync.Mutex
+	pub     gossh.PublicKey // nil while it is hidden in a locked file without .pub
+	signer  gossh.Signer    // nil while locked
+	pem     []byte          // the locked file
+	locked  error           // why it could not be unlocked
+	refused time.Time       // when
 }
 
-// list returns the keys in the order they are offered: the agent's first.
-func (r *keyring) list() ([]*key, []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.loaded {
-		r.loaded = true
-		r.load()
-	}
-	return r.keys, r.notes
+// public returns the public half, nil while it is hidden.
+func (k *key) public() gossh.PublicKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pub
 }
 
-func (r *keyring) load() {
-	held := r.loadAgent()
-	if r.identity != "" {
-		path := r.identity
-		if rest, ok := strings.CutPrefix(path, "~/"); ok {
-			path = filepath.Join(r.home, rest)
-		}
-		k, err := readKey(path)
-		if err != nil {
-			r.notes = append(r.notes, err.Error())
-			return
-		}
-		// The agent may hold the same key unlocked.
-		for _, h := range held {
-			if k.pub != nil && bytes.Equal(h.pub.Marshal(), k.pub.Marshal()) {
-				r.keys = append(r.keys, h)
-				return
-			}
-		}
-		r.keys = append(r.keys, k)
-		return
-	}
-	seen := map[string]bool{}
-	add := func(k *key) {
-		if k.pub != nil {
-			blob := string(k.pub.Marshal())
-			if seen[blob] {
-				return
-			}
-			seen[blob] = true
-		}
-		if len(r.keys) < maxKeys {
-			r.keys = append(r.keys, k)
-		}
-	}
-	for _, k := range held {
-		add(k)
-	}
-	for _, name := range usual {
-		k, err := readKey(filepath.Join(r.home, ".ssh", name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			r.notes = append(r.notes, err.Error())
-			continue
-		}
-		add(k)
-	}
+// is reports whether k is the same key or certificate as another.
+func (k *key) is(pub gossh.PublicKey) bool {
+	own := k.public()
+	return own != nil && pub != nil && bytes.Equal(own.Marshal(), pub.Marshal())
 }
 
-// loadAgent lists the agent's keys. An agent that does not answer is done without.
-func (r *keyring) loadAgent() []*key {
-	path := r.agentPath
-	if path == "" {
-		path = os.Getenv("SSH_AUTH_SOCK")
+// signWith signs for one attempt. The user may be asked for the passphrase, or to
+// confirm by the agent.
+func (k *key) signWith(ctx context.Context, r *keyring, clock *alarm, rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
+	if k.of != nil {
+		return k.of.signWith(ctx, r, clock, rand, data, algorithm)
 	}
-	if path == "" || path == "none" {
-		return nil
+	if k.agent != "" {
+		defer clock.pause()()
+		return k.agentSign(ctx, data, algorithm)
 	}
-	conn, err := net.DialTimeout("unix", path, agentTime)
-	if err != nil {
-		r.notes = append(r.notes, fmt.Sprintf("the agent: %v", err))
-		return nil
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(agentTime))
-	list, err := agent.NewClient(conn).List()
-	if err != nil {
-		r.notes = append(r.notes, fmt.Sprintf("the agent at %s: %v", path, err))
-		return nil
-	}
-	var keys []*key
-	for _, held := range list {
-		pub, err := gossh.ParsePublicKey(held.Blob)
-		if err != nil {
-			r.notes = append(r.notes, fmt.Sprintf("the agent's key %s: %v", printable(held.Comment), err))
-			continue
-		}
-		name := "agent key"
-		if held.Comment != "" {
-			name += " " + printable(held.Comment)
-		}
-		keys = append(keys, &key{name: name, pub: pub, agent: path})
-	}
-	return keys
-}
-
-// agentSign has the agent sign. The user may have to confirm.
-func (k *key) agentSign(ctx context.Context, pub gossh.PublicKey, data []byte, algorithm string) (*gossh.Signature, error) {
-	ctx, cancel := context.WithTimeout(ctx, touchTime)
-	defer cancel()
-	conn, err := (&net.Dialer{Timeout: agentTime}).DialContext(ctx, "unix", k.agent)
+	signer, err := k.unlock(ctx, r, clock)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	var flags agent.SignatureFlags
-	switch algorithm {
-	case gossh.KeyAlgoRSASHA256:
-		flags = agent.SignatureFlagRsaSha256
-	case gossh.KeyAlgoRSASHA512:
-		flags = agent.SignatureFlagRsaSha512
+	if as, ok := signer.(gossh.AlgorithmSigner); ok {
+		return as.SignWithAlgorithm(rand, data, algorithm)
 	}
-	return agent.NewClient(conn).SignWithFlags(pub, data, flags)
+	return signer.Sign(rand, data)
 }
 
-// readKey reads a key file; of a locked one, the public half.
-func readKey(path string) (*key, error) {
+// readKey reads a key file; of a locked one, the public half. A file that is a public
+// key itself names one that an agent holds.
+func (s *Shared) readKey(path, name string) (*key, error) {
 	data, err := readFile(path, maxKey)
 	if err != nil {
 		return nil, fmt.Errorf("the key: %w", err)
 	}
-	k := &key{name: path}
+	k := &key{name: name, path: path}
 	signer, err := gossh.ParsePrivateKey(data)
 	if err == nil {
 		k.signer, k.pub = signer, signer.PublicKey()
 		return k, nil
 	}
-	missing, ok := errors.AsType[*gossh.PassphraseMissingError](err)
-	if !ok {
-		return nil, fmt.Errorf("the key %s: %w", path, err)
+	if missing, ok := errors.AsType[*gossh.PassphraseMissingError](err); ok {
+		return s.lockedKey(path, name, data, missing.PublicKey), nil
 	}
-	k.pem, k.pub = data, missing.PublicKey
+	if k.pub = parsePublic(data); k.pub == nil {
+		// Hardware keys have a file that only their public half can be taken from.
+		k.pub = readPublic(path + ".pub")
+	}
 	if k.pub == nil {
-		if text, err := readFile(path+".pub", maxKey); err == nil {
-			if pub, _, _, _, err := gossh.ParseAuthorizedKey(text); err == nil {
-				k.pub = pub
-			}
-		}
+		return nil, fmt.Errorf("the key %s: %w", name, err)
 	}
 	return k, nil
 }
 
-// unlock returns the key ready to sign, asking for its passphrase if it is
-// locked: once, whatever comes of it.
-func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signer, error) {
+// lockedKey returns the key of an encrypted file.
+func (s *Shared) lockedKey(path, name string, data []byte, pub gossh.PublicKey) *key {
+	k := s.locked(path, data, func() *key {
+		return &key{name: name, path: path, pem: data, pub: pub, asking: newTurn()}
+	})
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.signer != nil || k.locked != nil {
-		return k.signer, k.locked
+	if k.pub == nil {
+		k.pub = readPublic(path + ".pub")
 	}
-	fail := func(err error) (gossh.Signer, error) {
-		k.locked = fmt.Errorf("the key %s is locked: %w", k.name, err)
-		return nil, k.locked
+	return k
+}
+
+// readPublic reads the public half of a key from a file of its own; nil if there is none.
+func readPublic(path string) gossh.PublicKey {
+	text, err := readFile(path, maxKey)
+	if err != nil {
+		return nil
+	}
+	return parsePublic(text)
+}
+
+func parsePublic(text []byte) gossh.PublicKey {
+	pub, _, _, _, err := gossh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil
+	}
+	return pub
+}
+
+// secret reports whether the key can sign, as far as is known.
+func (k *key) secret() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.of != nil || k.agent != "" || k.signer != nil || k.asking != nil
+}
+
+// unlock returns the key ready to sign, asking for its passphrase if it is
+// locked: once for all who share it, whatever comes of it. A refusal is good for a while.
+func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signer, error) {
+	ready := func() (gossh.Signer, error, bool) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.locked != nil && time.Since(k.refused) < refusalTime {
+			return nil, k.locked, true
+		}
+		return k.signer, nil, k.signer != nil
+	}
+	if signer, err, ok := ready(); ok {
+		return signer, err
+	}
+	locked := func(err error) error { return fmt.Errorf("the key %s is locked: %w", k.name, err) }
+	if k.asking == nil {
+		return nil, fmt.Errorf("the key %s has its secret half neither there nor in the agent", k.name)
 	}
 	if r.ask == nil {
-		return fail(errors.New("its passphrase is needed and nobody can be asked: ssh-add it to the agent"))
+		return nil, locked(errors.New("its passphrase is needed and nobody can be asked: ssh-add it to the agent"))
+	}
+	if err := k.asking.take(ctx, clock, r.pause); err != nil {
+		return nil, fmt.Errorf("wait for the passphrase of %s: %w", k.name, err)
+	}
+	defer k.asking.give()
+	if signer, err, ok := ready(); ok { // another login was told
+		return signer, err
 	}
 	defer clock.pause()()
+	signer, err := k.open(ctx, r)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil && k.pub != nil && !bytes.Equal(k.pub.Marshal(), signer.PublicKey().Marshal()) {
+		err = fmt.Errorf("%s.pub is the public half of another key", k.name)
+	}
+	if err != nil {
+		err = locked(err)
+		if again, ok := errors.AsType[*gat.Error](err); ctx.Err() == nil && !(ok && again.Class == gat.Transient) {
+			k.locked, k.refused = err, time.Now()
+		} // else nobody saw the question: the next login may ask
+		return nil, err
+	}
+	k.signer, k.pub, k.pem, k.locked = signer, signer.PublicKey(), nil, nil
+	return signer, nil
+}
+
+// open asks for the passphrase until it is right.
+func (k *key) open(ctx context.Context, r *keyring) (gossh.Signer, error) {
 	question := "passphrase of " + k.name
 	for range maxTries {
 		answer, err := r.ask(ctx, r.site, question, true)
 		if err != nil {
-			if ctx.Err() != nil { // the next login may ask again
-				return nil, fmt.Errorf("ask for the passphrase of %s: %w", k.name, context.Cause(ctx))
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
 			}
-			return fail(fmt.Errorf("ask for its passphrase: %w", err))
+			return nil, fmt.Errorf("ask for its passphrase: %w", err)
 		}
 		raw, err := gossh.ParseRawPrivateKeyWithPassphrase(k.pem, []byte(answer))
 		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && unchecked(k.pem) {
@@ -237,19 +199,11 @@ func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signe
 			continue
 		}
 		if err != nil {
-			return fail(err)
+			return nil, err
 		}
-		signer, err := newSigner(raw)
-		if err != nil {
-			return fail(err)
-		}
-		if k.pub != nil && !bytes.Equal(k.pub.Marshal(), signer.PublicKey().Marshal()) {
-			return fail(fmt.Errorf("%s.pub is the public half of another key", k.name))
-		}
-		k.signer, k.pub, k.pem = signer, signer.PublicKey(), nil
-		return signer, nil
+		return newSigner(raw)
 	}
-	return fail(fmt.Errorf("wrong passphrase, %d times", maxTries))
+	return nil, fmt.Errorf("wrong passphrase, %d times", maxTries)
 }
 
 // unchecked reports whether a locked key is of the old form (RFC 1421), which has no

@@ -16,11 +16,9 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/zorilla-grid/zorilla/backends/ssh/sshconfig"
 	"github.com/zorilla-grid/zorilla/gat"
 )
-
-// systemKnownHosts is the machine's own list.
-const systemKnownHosts = "/etc/ssh/ssh_known_hosts"
 
 // maxKnownHosts bounds a known_hosts file in bytes.
 const maxKnownHosts = 16 << 20
@@ -32,24 +30,34 @@ var hostKeyOrder = [...]string{
 	gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSASHA256,
 }
 
+// unknownHost is the error of a host of which nothing is known.
+type unknownHost struct{ text string }
+
+func (u *unknownHost) Error() string { return u.text }
+
 var hostCertOrder = [...]string{
 	gossh.CertAlgoED25519v01, gossh.CertAlgoECDSA256v01, gossh.CertAlgoECDSA384v01, gossh.CertAlgoECDSA521v01,
 	gossh.CertAlgoRSASHA512v01, gossh.CertAlgoRSASHA256v01,
 }
 
-// knownHosts is what the known_hosts files said when they were read. It only
-// ever answers; nothing is added to the files.
+// knownHosts is what the known_hosts files of a server said when they were read.
 type knownHosts struct {
-	user     string // the user's file, for hints
-	standard bool   // user is where ssh-keygen looks by itself
+	file     string // the one that takes new keys; empty means none does
+	standard bool   // ssh and ssh-keygen look there by themselves
 	callback gossh.HostKeyCallback
 	lines    map[string][][]byte // by file
 }
 
-// readKnownHosts reads the user's file in home and the machine's. Missing files
+// readKnownHosts reads the user's files and the machine's for a server. Missing files
 // know nobody. A line that cannot be understood is skipped as ssh(1) does.
-func readKnownHosts(home string) (*knownHosts, error) {
-	k := &knownHosts{user: filepath.Join(home, ".ssh", "known_hosts"), lines: map[string][][]byte{}}
+func readKnownHosts(home string, config sshconfig.Host) (*knownHosts, error) {
+	k := &knownHosts{lines: map[string][][]byte{}}
+	for _, name := range config.UserKnownHostsFiles {
+		if name != os.DevNull {
+			k.file = name
+			break
+		}
+	}
 	if h, err := os.UserHomeDir(); err == nil {
 		k.standard = filepath.Clean(h) == filepath.Clean(home)
 	}
@@ -62,7 +70,10 @@ func readKnownHosts(home string) (*knownHosts, error) {
 	defer os.RemoveAll(dir)
 	var copies []string
 	names := map[string]string{}
-	for i, name := range []string{k.user, systemKnownHosts} {
+	for i, name := range slices.Concat(config.UserKnownHostsFiles, config.GlobalKnownHostsFiles) {
+		if names[name] != "" || name == os.DevNull {
+			continue
+		}
 		data, err := readFile(name, maxKnownHosts)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -82,7 +93,7 @@ func readKnownHosts(home string) (*knownHosts, error) {
 			return nil, fmt.Errorf("read the known host keys: %w", err)
 		}
 		copies = append(copies, tmp)
-		names[tmp] = name
+		names[tmp], names[name] = name, name
 	}
 	callback, err := knownhosts.New(copies...)
 	if err != nil {
@@ -140,25 +151,31 @@ func readFile(name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// want lists the keys known for e.
-func (k *knownHosts) want(e endpoint) []knownhosts.KnownKey {
+// want lists the keys known for h.
+func (k *knownHosts) want(h *hop) []knownhosts.KnownKey {
 	// A key nobody has makes the library say which it would take.
 	probe, err := gossh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
 		return nil
 	}
-	ke, _ := errors.AsType[*knownhosts.KeyError](k.callback(e.addr(), tcpAddr{e}, probe))
+	ke, _ := errors.AsType[*knownhosts.KeyError](k.look(h, probe))
 	if ke == nil {
 		return nil
 	}
 	return ke.Want
 }
 
-// algorithms lists the host key algorithms to ask e for: those of the keys
+// look looks up a key or certificate of h. Hosts are known by their names, so the
+// address behind one is never looked at.
+func (k *knownHosts) look(h *hop, key gossh.PublicKey) error {
+	return k.callback(h.name(), named(h.name()), key)
+}
+
+// algorithms lists the host key algorithms to ask h for: those of the keys
 // known for it first, so that a server with several keys shows that one.
-func (k *knownHosts) algorithms(e endpoint) []string {
+func (k *knownHosts) algorithms(h *hop) []string {
 	var first []string
-	for _, w := range k.want(e) {
+	for _, w := range k.want(h) {
 		if k.authority(w) {
 			first = append(first, hostCertOrder[:]...)
 			continue
@@ -188,70 +205,126 @@ func (k *knownHosts) authority(w knownhosts.KnownKey) bool {
 		bytes.HasPrefix(bytes.TrimSpace(lines[w.Line-1]), []byte("@cert-authority"))
 }
 
-// check says whether key is e's.
-func (k *knownHosts) check(e endpoint, key gossh.PublicKey) error {
-	err := k.callback(e.addr(), tcpAddr{e}, key)
+// check says whether key is h's. The error of one that is not known at all is an
+// [unknownHost].
+func (k *knownHosts) check(h *hop, key gossh.PublicKey) error {
+	err := k.look(h, key)
 	if err == nil {
 		return nil
 	}
+	if cert, ok := key.(*gossh.Certificate); ok {
+		return k.checkCertificate(h, cert, err)
+	}
 	print := gossh.FingerprintSHA256(key)
 	if re, ok := errors.AsType[*knownhosts.RevokedError](err); ok {
-		return problem(gat.Denied, "ask the host's administrator for its new key",
-			fmt.Errorf("the host key of %s (%s %s) is revoked at %s:%d", e.addr(), key.Type(), print, re.Revoked.Filename, re.Revoked.Line))
+		return k.revoked(h, "host key", key, re)
 	}
 	ke, ok := errors.AsType[*knownhosts.KeyError](err)
 	if !ok {
-		return problem(gat.Denied, "", fmt.Errorf("the host key of %s: %w", e.addr(), err))
+		return problem(gat.Denied, "", fmt.Errorf("the host key of %s: %w", h.addr(), err))
 	}
-	var have []string
-	var files []string
+	var have, files []string
+	authority := false
 	for _, w := range ke.Want {
+		if k.authority(w) {
+			authority = true
+			continue
+		}
 		have = append(have, fmt.Sprintf("%s %s at %s:%d", w.Key.Type(), gossh.FingerprintSHA256(w.Key), w.Filename, w.Line))
 		if !slices.Contains(files, w.Filename) {
 			files = append(files, w.Filename)
 		}
 	}
 	if len(have) == 0 {
+		why := ""
+		if authority {
+			why = ", and no certificate by the authority that is known for it"
+		}
 		return problem(gat.Denied,
-			fmt.Sprintf("log in once with `%s` and say yes only if it shows the fingerprint the host's administrator gives, now %s",
-				k.ssh(e), print),
-			fmt.Errorf("the host key of %s is unknown: the host shows %s %s", e.addr(), key.Type(), print))
+			fmt.Sprintf("log in once with `%s` and say yes only if it shows the fingerprint the host's administrator gives, now %s", k.ssh(h), print),
+			&unknownHost{fmt.Sprintf("the host key of %s is unknown: the host shows %s %s%s", h.addr(), key.Type(), print, why)})
 	}
 	var cures []string
 	for _, f := range files {
-		cures = append(cures, "`"+k.keygen(e, f)+"`")
+		cures = append(cures, "`"+k.keygen(h, f)+"`")
 	}
 	return problem(gat.Denied,
 		fmt.Sprintf("somebody may be listening in; if the host's administrator confirms the new key, run %s, then log in once with `%s`",
-			strings.Join(cures, " and "), k.ssh(e)),
-		fmt.Errorf("the host key of %s has changed: the host shows %s %s, known is %s", e.addr(), key.Type(), print, strings.Join(have, ", ")))
+			strings.Join(cures, " and "), k.ssh(h)),
+		fmt.Errorf("the host key of %s has changed: the host shows %s %s, known is %s", h.addr(), key.Type(), print, strings.Join(have, ", ")))
+}
+
+// checkCertificate says what to make of a host's certificate that was refused for a
+// reason. As with ssh(1) a host that is known by the key itself needs no certificate.
+func (k *knownHosts) checkCertificate(h *hop, cert *gossh.Certificate, why error) error {
+	for what, key := range map[string]gossh.PublicKey{"host key": cert.Key, "authority": cert.SignatureKey} {
+		if re, ok := errors.AsType[*knownhosts.RevokedError](k.look(h, key)); ok {
+			return k.revoked(h, what, key, re)
+		}
+	}
+	if k.look(h, cert.Key) == nil {
+		return nil
+	}
+	var known []string
+	for _, w := range k.want(h) {
+		if k.authority(w) {
+			known = append(known, fmt.Sprintf("%s %s at %s:%d", w.Key.Type(), gossh.FingerprintSHA256(w.Key), w.Filename, w.Line))
+		}
+	}
+	at := fmt.Sprintf("the host certificate of %s, by the authority %s %s", h.addr(), cert.SignatureKey.Type(), gossh.FingerprintSHA256(cert.SignatureKey))
+	switch reason := why.Error(); {
+	case strings.Contains(reason, "no authorities"):
+		return problem(gat.Denied, "somebody may be listening in; if the host's administrator confirms the new authority, correct the @cert-authority line",
+			fmt.Errorf("%s: the authority is not known for this host: known is %s", at, strings.Join(known, ", ")))
+	case strings.Contains(reason, "principal"):
+		return problem(gat.Denied, "use one of these names in the URL, or set HostKeyAlias to it in ~/.ssh/config",
+			fmt.Errorf("%s, is not for this name but for: %s", at, printable(strings.Join(cert.ValidPrincipals, ", "))))
+	case strings.Contains(reason, "expired"), strings.Contains(reason, "not yet valid"):
+		return problem(gat.Denied, "the host's administrator must renew it; is the clock of this machine right?", fmt.Errorf("%s: %w", at, why))
+	default:
+		return problem(gat.Denied, "the host's administrator must make a new one", fmt.Errorf("%s: %w", at, why))
+	}
+}
+
+// revoked is the error of a key that a line of a known_hosts file revokes.
+func (k *knownHosts) revoked(h *hop, what string, key gossh.PublicKey, re *knownhosts.RevokedError) error {
+	return problem(gat.Denied, fmt.Sprintf("ask the host's administrator for its new key; then run `%s` and log in once with `%s`", k.keygen(h, k.file), k.ssh(h)),
+		fmt.Errorf("the %s of %s (%s %s) is revoked at %s:%d", what, h.addr(), key.Type(), gossh.FingerprintSHA256(key), re.Revoked.Filename, re.Revoked.Line))
 }
 
 // noCommonKey says that the server has no key of a kind we take.
-func (k *knownHosts) noCommonKey(e endpoint, neg *gossh.AlgorithmNegotiationError) error {
+func (k *knownHosts) noCommonKey(h *hop, neg *gossh.AlgorithmNegotiationError) error {
 	hint := "the server is too old or too restricted"
-	if want := k.want(e); len(want) > 0 {
+	if want := k.want(h); len(want) > 0 {
 		hint = fmt.Sprintf("known is a %s key at %s:%d; if the host's administrator confirms a new key, run `%s`, then log in once with `%s`",
-			want[0].Key.Type(), want[0].Filename, want[0].Line, k.keygen(e, want[0].Filename), k.ssh(e))
+			want[0].Key.Type(), want[0].Filename, want[0].Line, k.keygen(h, want[0].Filename), k.ssh(h))
 	}
 	return problem(gat.Denied, hint, fmt.Errorf("the server has host keys of the kinds %s only", strings.Join(neg.RequestedAlgorithms, ", ")))
 }
 
-// ssh renders the command that logs in to e by hand.
-func (k *knownHosts) ssh(e endpoint) string {
-	if k.standard {
-		return "ssh " + e.shellHost()
+// ssh renders the command that logs in to h by hand.
+func (k *knownHosts) ssh(h *hop) string {
+	command := "ssh "
+	if !k.standard && k.file != "" {
+		command += "-o UserKnownHostsFile=" + word(k.file) + " "
 	}
-	return "ssh -o UserKnownHostsFile=" + word(k.user) + " " + e.shellHost()
+	if len(h.jumps) > 0 {
+		var names []string
+		for _, e := range h.jumps {
+			names = append(names, e.String())
+		}
+		command += "-J " + strings.Join(names, ",") + " "
+	}
+	return command + h.written.shellHost()
 }
 
-// keygen renders the command that removes e's keys from a file.
-func (k *knownHosts) keygen(e endpoint, file string) string {
-	name := knownhosts.Normalize(e.addr())
+// keygen renders the command that removes h's keys from a file.
+func (k *knownHosts) keygen(h *hop, file string) string {
+	name := knownhosts.Normalize(h.name())
 	if strings.ContainsAny(name, "[]") {
 		name = quote(name)
 	}
-	if k.standard && file == k.user {
+	if h, err := os.UserHomeDir(); k.standard && err == nil && file == filepath.Join(h, ".ssh", "known_hosts") || file == "" {
 		return "ssh-keygen -R " + name
 	}
 	return "ssh-keygen -f " + word(file) + " -R " + name
@@ -267,9 +340,8 @@ func word(s string) string {
 	return quote(s)
 }
 
-// tcpAddr is e as a network address. Hosts are known by the name in the URL,
-// so the address behind it is never looked at.
-type tcpAddr struct{ e endpoint }
+// named is the name a host is known by, as a network address.
+type named string
 
-func (a tcpAddr) Network() string { return "tcp" }
-func (a tcpAddr) String() string  { return a.e.addr() }
+func (named) Network() string  { return "tcp" }
+func (a named) String() string { return string(a) }

@@ -212,10 +212,11 @@ func TestKeyOrder(t *testing.T) {
 		}
 	}
 	path := serveAgent(t, func(c net.Conn) { agent.ServeAgent(ring, c); c.Close() })
-	want := []string{gossh.FingerprintSHA256(signerOf(t, held).PublicKey()), gossh.FingerprintSHA256(signerOf(t, both).PublicKey())}
-	writeKey(t, tg.Home, "id_ed25519", both, "") // also in the agent: offered once
-	want = append(want, writeKey(t, tg.Home, "id_ecdsa", newRawKey(t, "ecdsa"), ""))
+	// The agent's keys come first, those that have a file too before the others.
+	want := []string{gossh.FingerprintSHA256(signerOf(t, both).PublicKey()), gossh.FingerprintSHA256(signerOf(t, held).PublicKey())}
+	writeKey(t, tg.Home, "id_ed25519", both, "") // offered once
 	want = append(want, writeKey(t, tg.Home, "id_rsa", newRawKey(t, "rsa"), ""))
+	want = append(want, writeKey(t, tg.Home, "id_ecdsa", newRawKey(t, "ecdsa"), ""))
 
 	s.takes(nobody)
 	err := refused(t, ssh.Backend{Agent: path}, tg, gat.Denied, append(want, "permission denied", "authenticate as me at h:22", "right user name")...)
@@ -236,7 +237,7 @@ func TestKeyOrder(t *testing.T) {
 	tg.URL.RawQuery = "identity=" + filepath.Join(tg.Home, ".ssh", "id_ed25519")
 	login(t, ssh.Backend{Agent: path}, tg)
 	for _, fp := range s.state().offered {
-		if fp != want[1] && fp != want[2] {
+		if fp != want[0] && fp != want[3] {
 			t.Errorf("%s was offered too", fp)
 		}
 	}
@@ -344,7 +345,7 @@ func TestPassphrase(t *testing.T) {
 	})
 	t.Run("another key helps", func(t *testing.T) {
 		_, tg, q, _ := lock(t, true)
-		writeKey(t, tg.Home, "id_rsa", newRawKey(t, "rsa"), "")
+		writeKey(t, tg.Home, "id_ed25519", newRawKey(t, "ed25519"), "")
 		login(t, ssh.Backend{}, tg)
 		if len(q.asked) != 1 {
 			t.Errorf("asked %q", q.asked)

@@ -220,7 +220,7 @@ func TestFarmDenied(t *testing.T) {
 		path := serveAgent(t, func(c net.Conn) { agent.ServeAgent(ring, c); c.Close() })
 		home := farmHome(t, f)
 		target := farmTarget(t, f, f.Plain, home)
-		refused(t, ssh.Backend{Agent: path}, target, gat.Denied, "fewer keys", "?identity=")
+		refused(t, ssh.Backend{Agent: path}, target, gat.Denied, "fewer keys", "?identity=", "IdentitiesOnly")
 		target.URL.RawQuery = "identity=~/.ssh/id_ed25519"
 		login(t, ssh.Backend{Agent: path}, target)
 	})

@@ -1,0 +1,26 @@
+//go:build unix
+
+package ssh
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// lockFile keeps other sessions from writing to a file until unlock is called. Where it
+// cannot be locked within a second, as on some network file systems, it is not: a
+// line is appended in one go anyhow, which is all that ssh itself relies on.
+func lockFile(f *os.File) (unlock func()) {
+	for range 20 {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+		}
+		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return func() {}
+}
