@@ -20,7 +20,14 @@ func attachCommand(stdout, stderr *os.File) *cli.Command {
 		Description: `It shows what has happened and what happens, with what the workers write from now
 on, and ends with the run's exit status. Sites whose login broke are logged in
 to again; questions, such as for a passphrase, are asked here. Ctrl-C ends only
-the following: the run goes on.`,
+the following: the run goes on.
+
+Examples:
+   zorilla attach ab12cd34
+   zorilla attach --json ab12cd34 | jq .
+
+Exit status: that of the run; 2 when there is no such run, 3 when its launcher is
+dead, 130 for Ctrl-C.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "write events to standard output, one JSON object per line"},
 			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the workers' lines even if nobody watches"},

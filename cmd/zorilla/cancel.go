@@ -18,7 +18,14 @@ func cancelCommand(stderr *os.File) *cli.Command {
 		Usage:     "end a run",
 		UsageText: "[flags] RUN",
 		Description: `It does what Ctrl-C does where the run was started: the workers are stopped, their
-files collected, the sites cleaned up. It does not wait for that.`,
+files collected, the sites cleaned up. It does not wait for that.
+
+Examples:
+   zorilla cancel ab12cd34
+   zorilla cancel --now ab        a beginning that no other run has is enough
+
+Exit status: 0 when the run is being stopped, or has ended; 2 when there is no such
+run; 3 when its launcher is dead: "zorilla gc" removes what it left.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "now", DisableDefaultText: true, Usage: "only clean up"},
 		},

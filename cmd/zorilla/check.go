@@ -29,6 +29,10 @@ and tells what that saw where it ran: the compute node, the cores it was granted
 scratch and Java there, and how it is connected. It waits for a queue as
 long as --wait says.
 
+Examples:
+   zorilla sites check
+   zorilla sites check --deep --site das --wait 30m
+
 Exit status: 0 when every site can be used, 1 when one cannot, 2 for a mistake on
 the command line or in the sites file.`
 

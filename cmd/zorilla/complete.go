@@ -221,7 +221,9 @@ For all of them put that line into ~/.bashrc or, below compinit, ~/.zshrc; for f
 
    zorilla completion fish > ~/.config/fish/completions/zorilla.fish
 
-It completes commands, flags, names of sites and runs, and files.`,
+It completes commands, flags, names of sites and runs, and files.
+
+Exit status: 0; 2 when there is no completion for SHELL.`,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return usage(c.Command.HelpName, "want one SHELL: %s", strings.Join(shells(), ", "))

@@ -26,6 +26,10 @@ func gcCommand(stderr *os.File) *cli.Command {
 there and removes the rest. Without RUN it does so for all runs. Runs that go on
 are not touched.
 
+Examples:
+   zorilla gc
+   zorilla gc ab12cd34
+
 Exit status: 0 when nothing is left, 3 when something could not be reached.`,
 		Action: func(c *cli.Context) error { return gc(c, stderr) },
 	}

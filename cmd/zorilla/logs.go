@@ -23,7 +23,13 @@ func logsCommand(stdout, stderr *os.File) *cli.Command {
 		UsageText: "[flags] RUN [RANK]",
 		Description: `Standard output goes to standard output and standard error to standard error, one
 worker after the other. It is read from the run's output directory. To see what
-workers write as they write it: zorilla attach RUN.`,
+workers write as they write it: zorilla attach RUN.
+
+Examples:
+   zorilla logs ab12cd34
+   zorilla logs ab12cd34 7 2>/dev/null
+
+Exit status: 0; 2 when there is no such run, or no such worker.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "prefix", DisableDefaultText: true, Usage: "write [RANK] before the lines even if nobody watches"},
 		},

@@ -121,8 +121,8 @@ func newApp(stdout, stderr *os.File) *cli.App {
 		for _, c := range append(c.Subcommands, c) {
 			c.OnUsageError = onUsage
 			c.HideHelpCommand = true
-			c.CustomHelpTemplate = commandHelp
 		}
+		setHelp(c, "zorilla", stdout)
 	}
 	return &cli.App{
 		Name:                      "zorilla",
@@ -156,17 +156,6 @@ Commands:{{range .VisibleCommands}}
 
 Each command tells more with --help.
 `
-
-const commandHelp = `{{.HelpName}} - {{.Usage}}
-
-Usage:
-   {{.HelpName}}{{if .UsageText}} {{.UsageText}}{{end}}
-{{if .VisibleFlags}}
-Flags:{{range .VisibleFlags}}
-   {{.}}{{end}}
-{{end}}{{if .Description}}
-{{.Description}}
-{{end}}`
 
 // noArguments refuses arguments of a command that takes none.
 func noArguments(c *cli.Context) error {

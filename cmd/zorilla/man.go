@@ -17,7 +17,9 @@ func manCommand(stdout *os.File) *cli.Command {
 		Description: `It holds what --help of all commands tells, for man(1):
 
    zorilla man | man -l -
-   zorilla man > ~/.local/share/man/man1/zorilla.1`,
+   zorilla man > ~/.local/share/man/man1/zorilla.1
+
+Exit status: 0.`,
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -97,41 +99,20 @@ func manOf(b *strings.Builder, name string, c *cli.Command) {
 			continue
 		}
 		var heads []string
-		value, text := flagWords(d)
+		value, _ := flagWords(d)
 		for _, n := range f.Names() {
-			dash := "--"
-			if len(n) == 1 {
-				dash = "-"
-			}
-			head := `\fB` + roff(dash+n) + `\fR`
-			if value != "" {
-				head += ` \fI` + roff(value) + `\fR`
-			}
-			heads = append(heads, head)
+			heads = append(heads, `\fB`+roff(dashed(n))+`\fR`)
 		}
-		if def := d.GetDefaultText(); def != "" && d.TakesValue() {
-			text += " (default: " + def + ")"
+		head := strings.Join(heads, ", ")
+		if value != "" {
+			head += ` \fI` + roff(value) + `\fR`
 		}
-		fmt.Fprintf(b, ".TP\n%s\n%s\n", strings.Join(heads, ", "), roff(text))
+		fmt.Fprintf(b, ".TP\n%s\n%s\n", head, roff(flagText(d)))
 	}
 	if c.Description != "" {
 		b.WriteString(".PP\n")
 		manText(b, c.Description)
 	}
-}
-
-// flagWords returns the name of a flag's value, and what the flag is for.
-func flagWords(d cli.DocGenerationFlag) (value, text string) {
-	text = d.GetUsage()
-	if before, rest, ok := strings.Cut(text, "`"); ok {
-		if word, after, ok := strings.Cut(rest, "`"); ok {
-			value, text = word, before+word+after
-		}
-	}
-	if value == "" && d.TakesValue() {
-		value = "VALUE"
-	}
-	return value, text
 }
 
 // manText writes paragraphs; lines that are indented stay as they are.

@@ -17,6 +17,10 @@ what is put on which host and when it goes, which ports are opened for whom, and
 where a queueing system is asked, the commands and the script, and what it can
 cost at most. It only reads files of this machine: it logs in nowhere.
 
+Examples:
+   zorilla plan --sites sites.toml -n 40 model.jar
+   zorilla plan --json --site das -n 4 ./simulate | jq .
+
 SESSION stands for the name of the run, UID for your number there.
 
 Exit status: 0; 2 for a mistake on the command line or in the sites file; 3 when the

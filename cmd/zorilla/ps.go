@@ -22,7 +22,13 @@ nothing are forgotten after 30 days. Below the table are the sites where pilots 
 in a queue, with the scheduler's own reason.
 
 With --overlay it shows the network of a run that goes on: its nodes, where they are
-in the space of round-trip times, and the links between them and how each was made.`,
+in the space of round-trip times, and the links between them and how each was made.
+
+Examples:
+   zorilla ps
+   zorilla ps --overlay --json ab12cd34 | jq .
+
+Exit status: 0; 2 when there is no such run; 3 when its launcher does not answer.`,
 		UsageText: "[--overlay [--json] [RUN]]",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "overlay", DisableDefaultText: true, Usage: "show the network of the run that goes on, or of RUN"},

@@ -13,6 +13,10 @@ func versionCommand(stdout *os.File) *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "show the version of this program",
+		Description: `It is that of the source it was built from, with the platform and the version of
+Go.
+
+Exit status: 0.`,
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
