@@ -14,19 +14,21 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-// Registry returns all backends, each serving URL schemes of its own.
+// Registry returns all backends, each serving URL schemes of its own. Those of one
+// registry share the keys that the user unlocks: a session has one.
 func Registry() []gat.Backend {
+	remote := ssh.Backend{Shared: ssh.NewShared()}
 	return []gat.Backend{
 		local.Backend{},
-		ssh.Backend{},
+		remote,
 		batch.New(slurm.Dialect(), local.Backend{}),
-		batch.New(slurm.Dialect(), ssh.Backend{}),
+		batch.New(slurm.Dialect(), remote),
 		batch.New(sge.Dialect(), local.Backend{}),
-		batch.New(sge.Dialect(), ssh.Backend{}),
+		batch.New(sge.Dialect(), remote),
 		batch.New(pbs.Dialect(), local.Backend{}),
-		batch.New(pbs.Dialect(), ssh.Backend{}),
+		batch.New(pbs.Dialect(), remote),
 		batch.New(prun.Dialect(), local.Backend{}),
-		batch.New(prun.Dialect(), ssh.Backend{}),
+		batch.New(prun.Dialect(), remote),
 	}
 }
 
@@ -34,11 +36,17 @@ func Registry() []gat.Backend {
 type CustomConfig = batch.CustomConfig
 
 // Custom returns the backends for a queueing system that is described in texts, over
-// the same shells as the others. See [batch.Custom] for its errors.
-func Custom(cfg CustomConfig) ([]gat.Backend, error) {
+// the shells of a registry. See [batch.Custom] for its errors.
+func Custom(registry []gat.Backend, cfg CustomConfig) ([]gat.Backend, error) {
 	d, err := batch.Custom(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return []gat.Backend{batch.New(d, local.Backend{}), batch.New(d, ssh.Backend{})}, nil
+	var backends []gat.Backend
+	for _, b := range registry {
+		if _, queue := b.(gat.Renderer); !queue {
+			backends = append(backends, batch.New(d, b))
+		}
+	}
+	return backends, nil
 }

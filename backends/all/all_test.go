@@ -47,7 +47,7 @@ func TestCustom(t *testing.T) {
 	t.Parallel()
 	cfg := all.CustomConfig{Name: "lsf", Submit: "bsub < {script}", Status: "bjobs -u {user}", Cancel: "bkill {ids}", ID: "<([0-9]+)>",
 		Job: `^(?P<id>[0-9]+) (?P<state>[A-Z]+)`, States: map[string]string{"PEND": "queued"}}
-	backends, err := all.Custom(cfg)
+	backends, err := all.Custom(all.Registry(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestCustom(t *testing.T) {
 		t.Errorf("schemes are %q, want %q", schemes, want)
 	}
 	cfg.Job = "("
-	if _, err := all.Custom(cfg); err == nil || !strings.HasPrefix(err.Error(), "job: ") {
+	if _, err := all.Custom(all.Registry(), cfg); err == nil || !strings.HasPrefix(err.Error(), "job: ") {
 		t.Errorf("a bad pattern: %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func readSites(path string) (*launcher.Sites, []gat.Backend, error) {
 			if i := slices.IndexFunc(backends, func(b gat.Backend) bool { return slices.Contains(b.Schemes(), d.Name+"+ssh") }); i >= 0 {
 				return fmt.Errorf("there is a dialect of that name already; write another")
 			}
-			more, err := all.Custom(batch.CustomConfig{Name: d.Name, Submit: d.Submit, Status: d.Status, Cancel: d.Cancel, ID: d.ID, Job: d.Job,
+			more, err := all.Custom(backends, batch.CustomConfig{Name: d.Name, Submit: d.Submit, Status: d.Status, Cancel: d.Cancel, ID: d.ID, Job: d.Job,
 				States: d.States, Array: d.Array, Task: d.Task, Directives: d.Directives, Env: d.Env})
 			backends = append(backends, more...)
 			return err
