@@ -97,9 +97,9 @@ func (l *Login) startSFTP(ctx context.Context) error {
 			return nil
 		}
 		s.Close()
-		if why := s.Why(); errors.Is(why, ErrRefused) {
-			<-over
-			return why
+		if errors.Is(err, ErrRefused) {
+			<-over // its slot is free
+			return err
 		}
 		if lost := l.Lost(nil); lost != nil {
 			return lost
@@ -117,10 +117,10 @@ func greetSFTP(ctx context.Context, s Session) (*sftp.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, sftpGreeting)
 	defer cancel()
 	unwatch := context.AfterFunc(ctx, func() { s.Close() })
-	go io.Copy(io.Discard, s.Stderr()) // ends with the session
 	err := s.Subsystem("sftp")
 	var client *sftp.Client
 	if err == nil {
+		go io.Copy(io.Discard, s.Stderr()) // ends with the session
 		client, err = sftp.NewClientPipe(s, s, sftp.UseConcurrentWrites(true))
 	}
 	if !unwatch() && err == nil {

@@ -57,7 +57,8 @@ type Session interface {
 	Stderr() io.Reader
 
 	// Exec has the server execute a command. When the caller is sure that the server does
-	// so, its answer is not waited for. Errors match [ErrNoExec] or are the line's.
+	// so, its answer is not waited for. Errors match [ErrNoExec] or are as those of
+	// [Line.Open]; after one that matches [ErrRefused] the session is over.
 	Exec(command string, sure bool) error
 
 	// Subsystem starts a subsystem in place of a command.

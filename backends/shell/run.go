@@ -62,6 +62,9 @@ func (l *Login) begin(ctx context.Context, s Session, release func(), n nonce, d
 
 	fail := func(err error) (*process, error) {
 		p.end(err)
+		if errors.Is(err, ErrRefused) {
+			<-p.ended // its slot is free
+		}
 		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
@@ -105,11 +108,7 @@ func (l *Login) begin(ctx context.Context, s Session, release func(), n nonce, d
 	}
 	errs := <-stderr
 	if out.err != nil || errs.err != nil {
-		why := s.Why()
-		if errors.Is(why, ErrRefused) {
-			<-p.ended // its slot is free
-		}
-		return fail(l.unframed(ctx, why, out.err, errs.err, append(out.noise, errs.noise...)))
+		return fail(l.unframed(ctx, s.Why(), out.err, errs.err, append(out.noise, errs.noise...)))
 	}
 	if out.word == "-" {
 		text, _ := io.ReadAll(io.LimitReader(p.stderr, 4096))
@@ -253,6 +252,7 @@ func (p *process) end(cause error) {
 	p.once.Do(func() {
 		select {
 		case <-p.ended:
+			p.s.Close()
 			return
 		default:
 		}
