@@ -167,6 +167,24 @@ func (c *Cluster) Wrap(t testing.TB, h *Host, program, script string) (undo func
 	return undo
 }
 
+// Configure has the daemons of a Slurm cluster, of which all hosts run, work with
+// a line of slurm.conf that they do not have otherwise, until the test ends.
+func (c *Cluster) Configure(t testing.TB, line string) {
+	t.Helper()
+	s, ok := c.system.(*slurm)
+	if !ok {
+		t.Fatalf("configure %s: it runs %s", c.Spec.Name, c.Spec.System)
+	}
+	t.Cleanup(func() {
+		if err := s.set(context.Background()); err != nil {
+			t.Errorf("configure %s as it was: %v", c.Spec.Name, err)
+		}
+	})
+	if err := s.set(t.Context(), line); err != nil {
+		t.Fatalf("configure %s: %v", c.Spec.Name, err)
+	}
+}
+
 // QuotaFull makes the home directory of alice on a host one that takes not a
 // byte more, until the test ends. What was in it but its .ssh is not seen meanwhile.
 func (c *Cluster) QuotaFull(t testing.TB, h *Host) {

@@ -110,6 +110,18 @@ install -d /var/lib/slurm/slurmd
 ln -s null /dev/fakegpu0
 ln -s null /dev/fakegpu1`
 
+// set replaces the lines at the end of slurm.conf, on all hosts.
+func (s *slurm) set(ctx context.Context, lines ...string) error {
+	s.settings = lines
+	for _, h := range s.Hosts() {
+		if err := h.WriteFile(slurmConf, s.conf(), 0o644); err != nil {
+			return err
+		}
+	}
+	_, err := s.Head.Exec(ctx, "scontrol", "reconfigure")
+	return err
+}
+
 func (s *slurm) start(ctx context.Context, h *Host) error {
 	daemon := "/usr/sbin/slurmd"
 	if h == s.Head {
