@@ -6,7 +6,8 @@ import (
 	"fmt"
 )
 
-var errUnanswered = errors.New("nobody answered")
+// ErrUnanswered matches errors of logins whose question nobody answered in time.
+var ErrUnanswered = errors.New("nobody answered")
 
 // put puts a question of a login to the user when it has its turn, and waits for
 // the answer for a bounded time. Its errors are classified: Denied, or Transient
@@ -19,15 +20,15 @@ func (s *Site) put(ctx context.Context, site, question string, secret bool) (str
 	}
 	defer func() { <-s.cfg.Turn }()
 	limit := s.cfg.AskTimeout
-	asking, cancel := context.WithTimeoutCause(ctx, limit, errUnanswered)
+	asking, cancel := context.WithTimeoutCause(ctx, limit, ErrUnanswered)
 	defer cancel()
 	answer, err := s.cfg.Ask(asking, site, question, secret)
 	if err == nil {
 		return answer, nil
 	}
 	refusal := &Error{Class: Denied, Err: err}
-	if context.Cause(asking) == errUnanswered {
-		refusal.Err = fmt.Errorf("%w within %v", errUnanswered, limit)
+	if context.Cause(asking) == ErrUnanswered {
+		refusal.Err = fmt.Errorf("%w within %v", ErrUnanswered, limit)
 		refusal.Hint = "start again when somebody is there to answer"
 	}
 	return "", refusal

@@ -252,6 +252,21 @@ func (s *Site) Broken() <-chan struct{} {
 	return s.broken
 }
 
+// Detached reports whether the site has no login because one broke that is not
+// renewed silently, see [ErrDetached].
+func (s *Site) Detached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	detached := false
+	for _, r := range s.routes {
+		if r.login != nil && !ended(r.login) {
+			return false
+		}
+		detached = detached || (r.lost || r.login != nil) && (r.prompted || s.cfg.NeverRedial)
+	}
+	return detached
+}
+
 // Close ends all logins of the site and waits until nothing of it runs any
 // more. Jobs go on. Operations in progress end with errors.
 func (s *Site) Close() error {

@@ -167,8 +167,10 @@ func (t *attempt) put(question string, secret, again bool) (string, error) {
 		return "", problem(gat.Denied, "", errHungUp)
 	case t.ctx.Err() != nil:
 		return "", context.Cause(t.ctx)
-	case classified:
+	case classified && errors.Is(err, gat.ErrUnanswered):
 		return "", problem(refused.Class, refused.Hint, refused.Err)
+	case classified:
+		err = refused.Err
 	}
 	return "", t.nobody(err)
 }

@@ -199,7 +199,7 @@ func TestSecondFactorRefused(t *testing.T) {
 	}{
 		"wrong as often as the server allows": {auth: code("7"), asked: 6, says: []string{"permission denied", "6 answers were not accepted", "lock an account"}},
 		"no terminal":                         {auth: code("7"), err: errors.New("there is no terminal to ask on"), asked: 1, says: []string{"no terminal", "ControlMaster", "key added"}},
-		"nobody answered": {auth: code("7"), err: &gat.Error{Class: gat.Denied, Err: errors.New("nobody answered within 5m0s"), Hint: "start again"}, asked: 1,
+		"nobody answered": {auth: code("7"), err: &gat.Error{Class: gat.Denied, Err: fmt.Errorf("%w within 5m0s", gat.ErrUnanswered), Hint: "start again"}, asked: 1,
 			says: []string{"nobody answered within 5m0s", "start again"}},
 		"expired": {auth: says("", "You are required to change your password immediately (administrator enforced).\r\nCurrent password: "),
 			says: []string{"password has expired", "asks for a new one", "log in with ssh in a terminal"}},
