@@ -142,8 +142,9 @@ func (h *Host) LoginCount(ctx context.Context) (int, error) {
 	}
 	n := 0
 	for line := range bytes.Lines(log) {
-		// "Accepted key" is only a step on the way.
-		if bytes.HasPrefix(line, []byte("Accepted publickey for ")) {
+		// "Accepted key" and "Partial" are only steps on the way.
+		method, found := bytes.CutPrefix(line, []byte("Accepted "))
+		if _, rest, _ := bytes.Cut(method, []byte(" ")); found && bytes.HasPrefix(rest, []byte("for ")) {
 			n++
 		}
 	}
