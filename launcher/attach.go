@@ -34,6 +34,7 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 	lost := time.Time{} // when the last connection ended
 	var last wire.NodeID
 	for ctx.Err() == nil {
+		again := r.loggedIn()
 		closed := make(chan error, 4)
 		peer, err := r.attach(ctx, h, socket, closed)
 		if err == nil {
@@ -75,10 +76,13 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 				r.gone(fmt.Errorf("site %s: the connection was lost for longer than the lease of %v: %w", r.site.Name, r.s.leaseOf(r.site), err))
 				return
 			}
-			r.change(func(c *SiteChanged) { c.State, c.Error = "detached", oneLine(err) })
+			r.detached(err, lost)
 		}
 		select {
 		case <-time.After(wait):
+		case <-again:
+			wait = redialFirst
+			continue
 		case <-ctx.Done():
 			return
 		}

@@ -104,13 +104,14 @@ type CheckOptions struct {
 	Dial     gat.DialFunc
 	Home     string
 	Log      *slog.Logger
-	Ask      func(site, question string, secret bool) (string, error)
+	Ask      AskFunc
 
 	// Probe, if set, is asked for the report of a worker sent to each site that
 	// a look finds usable.
 	Probe func(ctx context.Context, site *Site) ProbeCheck
 
 	gate gat.Gate
+	turn chan struct{} // of who asks the user
 }
 
 // CheckSites logs in to the sites, some at a time, and tells what works there, in
@@ -118,7 +119,7 @@ type CheckOptions struct {
 // Probe does. It takes some seconds, and bounded time whatever the sites do.
 func CheckSites(ctx context.Context, sites []*Site, o CheckOptions) []SiteCheck {
 	checks := make([]SiteCheck, len(sites))
-	o.gate = gat.NewGate(maxLogins)
+	o.gate, o.turn = gat.NewGate(maxLogins), make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	slots, probes := make(chan struct{}, checkSites), make(chan struct{}, checkProbes)
 	for i, site := range sites {
@@ -154,12 +155,7 @@ func (c *SiteCheck) note(format string, args ...any) {
 // siteOf is a site to look at.
 func (o *CheckOptions) siteOf(site *Site) (*gat.Site, error) {
 	cfg := gat.SiteConfig{Name: site.Name, URLs: site.URLs, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log,
-		Retries: -1, LoginTimeout: checkLogin, Gate: o.gate}
-	if o.Ask != nil {
-		cfg.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
-			return o.Ask(site, question, secret)
-		}
-	}
+		Retries: -1, LoginTimeout: checkLogin, Gate: o.gate, Turn: o.turn, Ask: o.Ask}
 	return gat.NewSite(cfg)
 }
 

@@ -12,15 +12,16 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/zorilla-grid/zorilla/gat"
 )
 
 // The control socket speaks lines of JSON. A connection carries one request
 // and its answer: one or more lines, of which the last has "done" set.
 const (
-	maxControlLine   = 64 << 10
-	maxControlConns  = 64
-	controlPatience  = 5 * time.Second // for a request to come, for an answer to be taken
-	controlQuestions = 16              // questions of one redial
+	maxControlLine  = 64 << 10
+	maxControlConns = 64
+	controlPatience = 5 * time.Second // for a request to come, for an answer to be taken
 )
 
 // controlRequest is what a client says.
@@ -29,26 +30,29 @@ type controlRequest struct {
 	Do     string `json:"do,omitempty"`     // "status", "overlay", "events", "cancel" or "redial"
 	Now    bool   `json:"now,omitempty"`    // cancel: do not wait for the workers
 	Output bool   `json:"output,omitempty"` // events: with output
-	// Answer and Refuse answer a question.
+	// What answers a question: its number and the answer, or why there is none.
+	Number int    `json:"number,omitempty"`
 	Answer string `json:"answer,omitempty"`
 	Refuse bool   `json:"refuse,omitempty"`
+	Why    string `json:"why,omitempty"`
 }
 
 // controlReply is one line of an answer. Events are lines of their own form.
 type controlReply struct {
 	V       int      `json:"v"`
-	Type    string   `json:"type"` // "status", "overlay", "question", "skipped" or "done"
+	Type    string   `json:"type"` // "status", "overlay", "question", "withdrawn", "skipped" or "done"
 	Status  *Status  `json:"status,omitempty"`
 	Overlay *Overlay `json:"overlay,omitempty"` // a part of it
 	Site    string   `json:"site,omitempty"`
 	Text    string   `json:"text,omitempty"`
 	Secret  bool     `json:"secret,omitempty"`
+	Number  int      `json:"number,omitempty"` // of a question, from 1, and of the one that is withdrawn
 	Skipped int64    `json:"skipped,omitempty"`
 	Error   string   `json:"error,omitempty"`
 }
 
-// AskFunc puts a question to the user; see [Options].
-type AskFunc = func(site, question string, secret bool) (string, error)
+// AskFunc puts a question to the user until ctx ends; see [gat.Asker].
+type AskFunc = gat.Asker
 
 // Controls are what others may do to a running run. They may be called
 // from several goroutines at once.
@@ -270,30 +274,4 @@ func (s *ControlServer) events(c *conversation, f *follower, before int64) error
 			return nil
 		}
 	}
-}
-
-// redial lets the session log in again, with questions for the client.
-func (s *ControlServer) redial(c *conversation) error {
-	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Minute)
-	defer cancel()
-	var mu sync.Mutex // one question at a time
-	asked := 0
-	return s.controls.Redial(ctx, func(site, question string, secret bool) (string, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if asked++; asked > controlQuestions {
-			return "", errors.New("too many questions")
-		}
-		if err := c.send(controlReply{Type: "question", Site: site, Text: question, Secret: secret}); err != nil {
-			return "", err
-		}
-		a, err := c.receive(5 * time.Minute)
-		if err != nil {
-			return "", fmt.Errorf("no answer: %w", err)
-		}
-		if a.Refuse {
-			return "", errors.New("nobody answered the question")
-		}
-		return a.Answer, nil
-	})
 }

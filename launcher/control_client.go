@@ -57,24 +57,6 @@ func (c *Control) Cancel(ctx context.Context, now bool) error {
 	return c.talk(ctx, controlRequest{Do: "cancel", Now: now}, nil, nil)
 }
 
-// Redial lets the launcher log in again to sites it lost. It puts its
-// questions to ask, which may be nil.
-func (c *Control) Redial(ctx context.Context, ask AskFunc) error {
-	return c.talk(ctx, controlRequest{Do: "redial"}, func(r controlReply, reply func(controlRequest) error) error {
-		if r.Type != "question" {
-			return nil
-		}
-		if ask == nil {
-			return reply(controlRequest{Refuse: true})
-		}
-		answer, err := ask(r.Site, r.Text, r.Secret)
-		if err != nil {
-			return reply(controlRequest{Refuse: true})
-		}
-		return reply(controlRequest{Answer: answer})
-	}, nil)
-}
-
 // Events calls f with everything that happened in the run and then with what
 // happens, in order, until the run ends or ctx does. With output set, what
 // workers write from now on is among it; a caller that is too slow misses
@@ -153,7 +135,7 @@ func (c *Control) talk(ctx context.Context, q controlRequest, reply func(control
 				return fmt.Errorf("run %s: %s", c.name, r.Error)
 			}
 			return nil
-		case "status", "overlay", "question", "skipped":
+		case "status", "overlay", "question", "withdrawn", "skipped":
 			if reply != nil {
 				if err := reply(r, say); err != nil {
 					return fail(err)

@@ -66,8 +66,8 @@ func TestControl(t *testing.T) {
 		}
 	}
 
-	c.redial = func(_ context.Context, ask launcher.AskFunc) error {
-		secret, err := ask("das", "passphrase?", true)
+	c.redial = func(ctx context.Context, ask launcher.AskFunc) error {
+		secret, err := ask(ctx, "das", "passphrase?", true)
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func TestControl(t *testing.T) {
 		return nil
 	}
 	answer := func(text string, err error) launcher.AskFunc {
-		return func(site, question string, secret bool) (string, error) {
+		return func(_ context.Context, site, question string, secret bool) (string, error) {
 			if site != "das" || question != "passphrase?" || !secret {
 				t.Errorf("asked %q %q %v", site, question, secret)
 			}
@@ -104,6 +104,61 @@ func TestControl(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(r.Path, "control.sock")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// A question ends when its asker wants it no more, and when the client goes; an
+// answer to one that is gone is not taken for the next one's.
+func TestControlQuestionsEnd(t *testing.T) {
+	s := openState(t)
+	var c controls
+	_, client, _ := serve(t, s, &c)
+	c.redial = func(ctx context.Context, ask launcher.AskFunc) error {
+		short, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		time.AfterFunc(20*time.Millisecond, func() { cancel(errors.New("the server hung up")) })
+		if _, err := ask(short, "das", "first?", true); err == nil || !strings.Contains(err.Error(), "hung up") {
+			t.Errorf("the withdrawn question: %v", err)
+		}
+		second, err := ask(ctx, "das", "second?", true)
+		if err != nil || second != "two" {
+			t.Errorf("the second question: %q, %v", second, err)
+		}
+		return err
+	}
+	err := client.Redial(t.Context(), func(ctx context.Context, _, question string, _ bool) (string, error) {
+		if question == "second?" {
+			return "two", nil
+		}
+		<-ctx.Done()
+		return "late", nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+
+	over := make(chan error, 1)
+	c.redial = func(ctx context.Context, ask launcher.AskFunc) error {
+		_, err := ask(ctx, "das", "anybody?", true)
+		over <- err
+		return err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = client.Redial(ctx, func(ctx context.Context, _, _ string, _ bool) (string, error) {
+		cancel()
+		<-ctx.Done()
+		return "", ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a redial that was interrupted: %v", err)
+	}
+	select {
+	case err := <-over:
+		if err == nil {
+			t.Error("the launcher got an answer from a client that is gone")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the launcher still waits for a client that is gone")
 	}
 }
 

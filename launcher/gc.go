@@ -17,7 +17,7 @@ import (
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 )
 
-// gcTimeout bounds the clean-up of one host, its login included.
+// gcTimeout bounds the clean-up of one host after the login.
 const gcTimeout = time.Minute
 
 // GCOptions say what to clean up after.
@@ -32,6 +32,7 @@ type GCOptions struct {
 
 	polls *pollStore
 	gate  gat.Gate
+	turn  chan struct{} // of who asks the user
 }
 
 // GCReport says what was cleaned up.
@@ -59,7 +60,7 @@ func GC(ctx context.Context, o GCOptions) (GCReport, error) {
 	if o.polls, err = state.polls(); err != nil {
 		return report, err
 	}
-	o.gate = gat.NewGate(maxLogins)
+	o.gate, o.turn = gat.NewGate(maxLogins), make(chan struct{}, 1)
 	names := o.Runs
 	if len(names) == 0 {
 		runs, err := state.Runs()
@@ -145,8 +146,6 @@ func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, 
 
 // gcPlace cleans one host.
 func gcPlace(ctx context.Context, o GCOptions, run *RunDir, p place, login What, made []Made) error {
-	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
-	defer cancel()
 	var urls []*url.URL
 	for _, text := range login.URLs {
 		u, err := url.Parse(text)
@@ -156,17 +155,18 @@ func gcPlace(ctx context.Context, o GCOptions, run *RunDir, p place, login What,
 		urls = append(urls, u)
 	}
 	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log, Polls: o.polls,
-		Gate: o.gate, Observe: run.operations.observe}
-	if o.Ask != nil {
-		cfg.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
-			return o.Ask(site, question, secret)
-		}
-	}
+		Gate: o.gate, Turn: o.turn, Ask: o.Ask, Observe: run.operations.observe}
 	site, err := gat.NewSite(cfg)
 	if err != nil {
 		return err
 	}
 	defer site.Close()
+	// The user's time for an answer is not part of the bound.
+	if err := site.Login(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
+	defer cancel()
 	h := &host{name: p.site, behind: p.host, gat: site, scratch: login.Path}
 	if len(urls) > 0 && batchScheme(urls[0].Scheme) {
 		h.gat = site.Head()

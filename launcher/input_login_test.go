@@ -137,14 +137,14 @@ func TestLoginFails(t *testing.T) {
 			b.lockKey("sesame")
 			return bad{site: badURL(b.url(farm.Plain)), says: []string{"wrong passphrase, 3 times"},
 				change: func(o *launcher.Options) {
-					o.Ask = func(string, string, bool) (string, error) { return "open", nil }
+					o.Ask = func(context.Context, string, string, bool) (string, error) { return "open", nil }
 				}}
 		},
 		"the user does not want to be asked": func(b *bench) bad {
 			b.lockKey("sesame")
 			return bad{site: badURL(b.url(farm.Plain)), says: []string{"no terminal"},
 				change: func(o *launcher.Options) {
-					o.Ask = func(string, string, bool) (string, error) { return "", errors.New("no terminal") }
+					o.Ask = func(context.Context, string, string, bool) (string, error) { return "", errors.New("no terminal") }
 				}}
 		},
 		"a host behind does not resolve": func(b *bench) bad {
@@ -189,7 +189,7 @@ func TestLoginAsks(t *testing.T) {
 	r, _ := b.attempt(launcher.Job{App: b.script("uname -n\n"), Workers: 1},
 		fmt.Sprintf("[site.cluster]\nurl = %q\nhosts = [\"inner1\"]\nslots = 1\n", b.url(farm.Bastion)),
 		func(o *launcher.Options) {
-			o.Ask = func(site, question string, secret bool) (string, error) {
+			o.Ask = func(_ context.Context, site, question string, secret bool) (string, error) {
 				questions = append(questions, question)
 				if site != "cluster" || !secret {
 					t.Errorf("asked by %q, secret %v", site, secret)

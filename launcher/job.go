@@ -84,7 +84,7 @@ type Options struct {
 	Verbose bool
 
 	// Ask puts a question to the user (see gat.Asker); nil when nobody is there.
-	Ask func(site, question string, secret bool) (string, error)
+	Ask AskFunc
 
 	// Events takes every event, in order, one call at a time. It must not block for long:
 	// while it does, workers that print are held back. Nil discards them.

@@ -47,8 +47,9 @@ type session struct {
 	began time.Time
 
 	run    *RunDir
-	polls  *pollStore // what queueing systems answered
-	gate   gat.Gate   // for the logins to all sites
+	polls  *pollStore    // what queueing systems answered
+	gate   gat.Gate      // for the logins to all sites
+	turn   chan struct{} // held while the user is asked something
 	out    *Out
 	events *emitter
 
@@ -81,7 +82,7 @@ type session struct {
 func (s *session) over() bool { return s.isOver.Load() }
 
 func newSession(j Job, opts Options) *session {
-	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1), gate: gat.NewGate(maxLogins),
+	s := &session{job: j, opts: opts, began: time.Now(), log: opts.Log, ended: make(chan core.JobEnded, 1), gate: gat.NewGate(maxLogins), turn: make(chan struct{}, 1),
 		wishes: wishes{make(chan struct{}), make(chan struct{})}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -48,6 +48,7 @@ type siteRun struct {
 	err       error // why the site failed
 	unclean   error // why something may have stayed behind
 	finishing bool
+	again     chan struct{} // closed, and replaced, when somebody logged in again
 }
 
 func newSiteRun(s *session, site *Site) (*siteRun, error) {
@@ -63,13 +64,14 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		Polls:     s.polls,
 		Grace:     grace(site),
 		Gate:      s.gate,
+		Turn:      s.turn,
 		Observe:   s.run.operations.observe,
 	})
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	return &siteRun{
-		s: s, site: site, number: len(s.sites), gat: g, deploying: true,
+		s: s, site: site, number: len(s.sites), gat: g, deploying: true, again: make(chan struct{}),
 		status: SiteChanged{Site: site.Name, Wanted: site.PilotCount()},
 	}, nil
 }
@@ -298,13 +300,59 @@ func (r *siteRun) transferred() Transferred {
 	return Transferred{Site: r.site.Name, Up: r.sent, Down: r.got}
 }
 
-// redial logs in again to a site that was lost.
+// redial logs in again to a site that was lost, and to hosts behind it that need
+// the user for it too.
 func (r *siteRun) redial(ctx context.Context) error {
+	lost := r.gat.Detached()
 	select {
 	case <-r.gat.Broken():
-		return r.gat.Login(ctx)
+		lost = true
 	default:
-		return nil
+	}
+	if lost {
+		if err := r.gat.Login(ctx); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	hosts := slices.Clone(r.hosts)
+	r.mu.Unlock()
+	var errs []error
+	for _, h := range hosts {
+		if h.gat != r.gat && h.gat.Detached() {
+			lost = true
+			errs = append(errs, h.gat.Login(ctx))
+		}
+	}
+	if lost {
+		r.mu.Lock()
+		close(r.again)
+		r.again = make(chan struct{})
+		r.mu.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// loggedIn returns a channel that is closed when somebody has logged in again.
+func (r *siteRun) loggedIn() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.again
+}
+
+// detached tells that the connection to the site was lost at a time, and who
+// brings it back.
+func (r *siteRun) detached(err error, lost time.Time) {
+	text := oneLine(err)
+	if errors.Is(err, gat.ErrDetached) {
+		text = fmt.Sprintf("\"zorilla attach %s\" brings it back, its login needs you; what runs there goes on until %s",
+			r.s.id, lost.Add(r.s.leaseOf(r.site)).Format("15:04"))
+	}
+	r.mu.Lock()
+	told := r.status.State == "detached" && r.status.Error == text
+	r.mu.Unlock()
+	if !told {
+		r.change(func(c *SiteChanged) { c.State, c.Error = "detached", text })
 	}
 }
 

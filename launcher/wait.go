@@ -3,6 +3,7 @@ package launcher
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/gat"
@@ -121,16 +122,17 @@ func (s *session) redial(ctx context.Context, ask AskFunc) error {
 		s.redialer = nil
 		s.mu.Unlock()
 	}()
-	var errs []error
-	for _, r := range s.sites {
-		errs = append(errs, r.redial(ctx))
+	errs := make([]error, len(s.sites))
+	var wg sync.WaitGroup
+	for i, r := range s.sites {
+		wg.Go(func() { errs[i] = r.redial(ctx) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
 // ask puts a backend's question to the user: to the one who logs in again, or
-// to the one who started the run. An answer that does not come is not waited
-// for longer than the login is.
+// to the one who started the run.
 func (s *session) ask(ctx context.Context, site, question string, secret bool) (string, error) {
 	s.mu.Lock()
 	ask := s.redialer
@@ -141,21 +143,7 @@ func (s *session) ask(ctx context.Context, site, question string, secret bool) (
 	if ask == nil {
 		return "", errors.New("nobody can be asked; a key that is locked can be given to the agent with ssh-add")
 	}
-	type answer struct {
-		text string
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		text, err := ask(site, question, secret)
-		answers <- answer{text, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.text, a.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	return ask(ctx, site, question, secret)
 }
 
 var _ gat.Asker = (*session)(nil).ask

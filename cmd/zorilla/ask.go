@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 
 	"golang.org/x/term"
 )
@@ -15,78 +14,64 @@ import (
 // errNoTerminal is the answer when nobody can be asked.
 var errNoTerminal = errors.New("there is no terminal to ask on")
 
+// errWithdrawn is the answer to a question that is of no use any more.
+var errWithdrawn = errors.New("the question was withdrawn")
+
 // asker puts questions to the user on the terminal, one at a time, while the live
 // view is away.
 type asker struct {
 	screen *screen
 	open   func() (in, out *os.File, err error) // the terminal
-	turn   sync.Mutex
-	closed chan struct{}
-	once   sync.Once
+	turn   chan struct{}                        // held while a question is put
+	life   context.Context                      // ends with Close
+	end    context.CancelFunc
 }
 
 func newAsker(s *screen) *asker {
-	return &asker{screen: s, open: openTerminal, closed: make(chan struct{})}
+	a := &asker{screen: s, open: openTerminal, turn: make(chan struct{}, 1)}
+	a.life, a.end = context.WithCancel(context.Background())
+	return a
 }
 
-// Ask puts one question, see [launcher.Options].
-func (a *asker) Ask(site, question string, secret bool) (string, error) {
-	a.turn.Lock()
-	defer a.turn.Unlock()
+// Ask puts one question, see [launcher.Options]. It is withdrawn when ctx ends.
+func (a *asker) Ask(ctx context.Context, site, question string, secret bool) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.life, cancel)()
 	select {
-	case <-a.closed:
+	case a.turn <- struct{}{}:
+	case <-ctx.Done():
+		return "", errWithdrawn
+	}
+	defer func() { <-a.turn }()
+	if a.life.Err() != nil {
 		return "", errNoTerminal
-	default:
 	}
 	in, out, err := a.open()
 	if err != nil {
 		return "", errNoTerminal
 	}
-	fd := int(in.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
+	defer out.Close()
+	if !term.IsTerminal(int(in.Fd())) {
 		in.Close()
-		out.Close()
 		return "", errNoTerminal
 	}
 	a.screen.Pause()
 	defer a.screen.Resume()
-
 	fmt.Fprintf(out, "site %s: %s ", site, strings.TrimRight(question, " "))
-	type answer struct {
-		text string
-		err  error
+	text, err := readAnswer(ctx, in, out, secret)
+	if ctx.Err() != nil && err != nil {
+		fmt.Fprintln(out)
+		return "", errWithdrawn
 	}
-	// Reading a terminal cannot be broken off: when the run ends first, the
-	// terminal is put right and the reader ends with the program.
-	c := make(chan answer, 1)
-	go func() {
-		var text []byte
-		var err error
-		if secret {
-			text, err = term.ReadPassword(fd)
-			fmt.Fprintln(out)
-		} else {
-			text, err = bufio.NewReader(in).ReadBytes('\n')
-		}
-		c <- answer{strings.TrimRight(string(text), "\r\n"), err}
-		in.Close()
-		out.Close()
-	}()
-	select {
-	case got := <-c:
-		return got.text, got.err
-	case <-a.closed:
-		term.Restore(fd, before)
-		return "", errors.New("the question was withdrawn")
-	}
+	return strings.TrimRight(text, "\r\n"), err
 }
 
 // Close withdraws a question that is being asked and refuses more.
 func (a *asker) Close() {
-	a.once.Do(func() { close(a.closed) })
-	a.turn.Lock() // the terminal is as it was once the question is gone
-	a.turn.Unlock()
+	a.end()
+	a.turn <- struct{}{} // the terminal is as it was once the question is gone
+	<-a.turn
 }
 
 // openTerminal opens the terminal whatever standard input and output are.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,10 +60,10 @@ type answer struct {
 	err  error
 }
 
-func ask(a *asker, question string, secret bool) chan answer {
+func ask(ctx context.Context, a *asker, question string, secret bool) chan answer {
 	c := make(chan answer, 1)
 	go func() {
-		text, err := a.Ask("das", question, secret)
+		text, err := a.Ask(ctx, "das", question, secret)
 		c <- answer{text, err}
 	}()
 	return c
@@ -98,7 +99,7 @@ func TestAsk(t *testing.T) {
 	shown := bufio.NewReader(user)
 	a := askOn(name)
 	for _, secret := range []bool{true, false} {
-		c := ask(a, "passphrase of id_rsa:", secret)
+		c := ask(t.Context(), a, "passphrase of id_rsa:", secret)
 		readUntil(t, shown, "site das: passphrase of id_rsa: ")
 		// Echo is off once the reader is there; until then the terminal would show the answer.
 		waitEcho(t, user, !secret)
@@ -118,7 +119,7 @@ func TestAskWithdrawn(t *testing.T) {
 	user, name := openPTY(t)
 	shown := bufio.NewReader(user)
 	a := askOn(name)
-	c := ask(a, "passphrase:", true)
+	c := ask(t.Context(), a, "passphrase:", true)
 	readUntil(t, shown, "passphrase: ")
 	waitEcho(t, user, false)
 	a.Close()
@@ -126,17 +127,56 @@ func TestAskWithdrawn(t *testing.T) {
 		t.Errorf("got %q after Close", got.text)
 	}
 	waitEcho(t, user, true)
-	if _, err := a.Ask("das", "more?", false); !errors.Is(err, errNoTerminal) {
+	if _, err := a.Ask(t.Context(), "das", "more?", false); !errors.Is(err, errNoTerminal) {
 		t.Errorf("a question after Close: %v", err)
 	}
 }
 
+// A question that is withdrawn takes nothing of what is typed for the next one.
+func TestAskAfterWithdrawn(t *testing.T) {
+	user, name := openPTY(t)
+	shown := bufio.NewReader(user)
+	a := askOn(name)
+	for _, secret := range []bool{true, false} {
+		ctx, withdraw := context.WithCancel(t.Context())
+		first := ask(ctx, a, "code:", secret)
+		readUntil(t, shown, "site das: code: ")
+		waitEcho(t, user, !secret)
+		second := ask(t.Context(), a, "another code:", true) // waits for its turn
+		withdraw()
+		if got := await(t, first); !errors.Is(got.err, errWithdrawn) {
+			t.Errorf("got %q, %v; want it withdrawn", got.text, got.err)
+		}
+		readUntil(t, shown, "site das: another code: ")
+		waitEcho(t, user, false)
+		fmt.Fprintln(user, "123456")
+		if got := await(t, second); got.text != "123456" || got.err != nil {
+			t.Errorf("got %q, %v", got.text, got.err)
+		}
+		waitEcho(t, user, true)
+	}
+}
+
+// The words of a server come before its question, each on a line.
+func TestAskLines(t *testing.T) {
+	user, name := openPTY(t)
+	shown := bufio.NewReader(user)
+	c := ask(t.Context(), askOn(name), "me@head says:\n  | choose\n(me@head) Code:", false)
+	if got, want := readUntil(t, shown, "Code: "), "site das: me@head says:\r\n  | choose\r\n(me@head) Code: "; got != want {
+		t.Errorf("shown %q, want %q", got, want)
+	}
+	fmt.Fprintln(user, "2")
+	if got := await(t, c); got.text != "2" || got.err != nil {
+		t.Errorf("got %q, %v", got.text, got.err)
+	}
+}
+
 func TestAskNobody(t *testing.T) {
-	if _, err := askOn("/nonexistent").Ask("das", "?", true); !errors.Is(err, errNoTerminal) {
+	if _, err := askOn("/nonexistent").Ask(t.Context(), "das", "?", true); !errors.Is(err, errNoTerminal) {
 		t.Errorf("without a terminal: %v", err)
 	}
 	null := askOn(os.DevNull)
-	if _, err := null.Ask("das", "?", true); !errors.Is(err, errNoTerminal) {
+	if _, err := null.Ask(t.Context(), "das", "?", true); !errors.Is(err, errNoTerminal) {
 		t.Errorf("with something that is no terminal: %v", err)
 	}
 }
