@@ -33,6 +33,7 @@ func attach(ctx context.Context, socket string, in io.Reader, out io.Writer) err
 		return err
 	}
 	defer conn.Close()
+	niceAs(conn)
 	go func() {
 		_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{in}, make([]byte, 256<<10))
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/policy"
 	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
 
@@ -84,6 +85,11 @@ type Boot struct {
 	Walltime Duration `json:"walltime,omitempty"` // the agent leaves before this much time has passed; 0 means never
 	Nice     int      `json:"nice,omitempty"`     // scheduling priority to take
 	Verbose  bool     `json:"verbose,omitempty"`  // log more
+
+	// What a hub may take of its host, 0 without a bound. It is bulk that is held
+	// back, both what the hub passes on and its own.
+	HubCPU       uint32 `json:"hub_cpu,omitempty"`       // thousandths of a core
+	HubBandwidth uint64 `json:"hub_bandwidth,omitempty"` // bytes per second, both ways together
 }
 
 // Duration is a time.Duration written as text, such as "10m0s".
@@ -160,6 +166,12 @@ func (b *Boot) validate() error {
 		return fmt.Errorf("%d hubs", len(b.Hubs))
 	case len(b.Publish) > maxPublish:
 		return fmt.Errorf("%d files to publish", len(b.Publish))
+	case role == wire.RolePilot && (b.HubCPU != 0 || b.HubBandwidth != 0):
+		return errors.New("bounds of a hub for a pilot")
+	case b.HubCPU != 0 && (b.HubCPU < policy.MinCPU || b.HubCPU > policy.MaxCPU):
+		return fmt.Errorf("a hub with %d thousandths of a core", b.HubCPU)
+	case b.HubBandwidth != 0 && (b.HubBandwidth < policy.MinRate || b.HubBandwidth > policy.MaxRate):
+		return fmt.Errorf("a hub with %d bytes per second", b.HubBandwidth)
 	case b.Base == "" && role == wire.RoleHub:
 		return errors.New("a hub needs a base")
 	case b.Base != "" && b.Scratch != "":

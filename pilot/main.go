@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot/policy"
 	"github.com/zorilla-grid/zorilla/pilot/worker"
 )
 
@@ -24,7 +25,10 @@ usage: zorilla-pilot agent SESSION BOOTFILE   lives as a pilot or hub; "-" reads
 
 // Main is the agent's program: args are its arguments, the name of the program
 // first. It returns the exit status.
-func Main(args []string) int {
+func Main(args []string) int { return mainUnder(policy.Path, args) }
+
+// mainUnder is Main on a host with a policy, if there is such a file.
+func mainUnder(path string, args []string) int {
 	if len(args) < 2 {
 		fmt.Fprint(os.Stderr, usage)
 		return 2
@@ -37,7 +41,7 @@ func Main(args []string) int {
 		settleIn()
 		err = wardenMain(os.Stdin, rest[0], rest[1])
 	case command == "agent" && len(rest) == 2:
-		err = agentMain(args[0], rest[0], rest[1])
+		err = agentMain(path, args[0], rest[0], rest[1])
 	case command == "attach" && len(rest) == 1:
 		err = attach(context.Background(), rest[0], os.Stdin, os.Stdout)
 	case command == "version" && len(rest) == 0:
@@ -51,6 +55,9 @@ func Main(args []string) int {
 		if errors.Is(err, errNoAgent) {
 			return ExitNoAgent
 		}
+		if _, ok := errors.AsType[*Denial](err); ok {
+			return ExitDenied
+		}
 		return 1
 	}
 	return 0
@@ -58,7 +65,7 @@ func Main(args []string) int {
 
 // agentMain runs an agent. The session's name is an argument so that a list of
 // processes tells which session an agent belongs to; it is no secret.
-func agentMain(self, session, bootFile string) error {
+func agentMain(policy, self, session, bootFile string) error {
 	// An agent idles most of its life on a machine that is not ours.
 	debug.SetGCPercent(50)
 	boot, err := readBootFrom(bootFile)
@@ -77,7 +84,7 @@ func agentMain(self, session, bootFile string) error {
 			return err
 		}
 	}
-	return reside(context.Background(), boot, self, program)
+	return reside(context.Background(), boot, policy, self, program)
 }
 
 // readBootFrom reads the boot record from standard input ("-") or a file, which must

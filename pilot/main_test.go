@@ -3,6 +3,7 @@
 package pilot
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/zorilla-grid/zorilla/pilot/policy"
 )
 
 // TestMain lets the test's program be an agent, its guards and a bridge, as the
@@ -19,11 +22,14 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "agent", "guard", "warden", "attach":
-			os.Exit(Main(os.Args))
+			os.Exit(mainUnder(cmp.Or(os.Getenv(testPolicy), policy.Path), os.Args))
 		}
 	}
 	os.Exit(m.Run())
 }
+
+// testPolicy is the variable that names a policy for the agents of a test.
+const testPolicy = "TEST_POLICY"
 
 // keepRecord is a record that stays.
 var keepRecord = strings.Replace(record, `"v":1`, `"v":1,"keep":true`, 1)

@@ -30,8 +30,6 @@ func isRefused(err error) bool {
 	return errors.Is(err, wsaeConnRefused)
 }
 
-func renice(int) error { return errors.New("priorities are not supported on this system") }
-
 func warnings() []os.Signal { return nil }
 
 func inGroup(*exec.Cmd) {}

@@ -41,9 +41,6 @@ func ownerOf(info fs.FileInfo) (uid int, ok bool) {
 // isRefused reports whether nobody listens on a socket that is there.
 func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// renice lowers the priority of this process and what it starts.
-func renice(nice int) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, nice) }
-
 // warnings are the signals by which schedulers say that the wall time ends.
 func warnings() []os.Signal {
 	return []os.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGXCPU}

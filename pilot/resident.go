@@ -24,6 +24,7 @@ const (
 	drainGrace     = 5 * time.Second  // from a wish to end to the end of the workers
 	walltimeMargin = 30 * time.Second // an agent begins to leave this long before its wall time is over
 	walltime       = "walltime"       // and says so
+	leastPriority  = 19               // of processes that are to disturb nobody
 	steady         = 10 * time.Second // a connection to a hub that held this long was a good one
 
 	callPatience   = 10 * time.Second       // for a call to a hub to be taken
@@ -40,6 +41,7 @@ type resident struct {
 	self    string // this program's name
 	program string // a path that it can be started by
 	given   granted
+	permit  *permit
 	gpus    []worker.GPU
 	log     *slog.Logger
 	file    *logFile
@@ -61,14 +63,23 @@ type resident struct {
 }
 
 // reside lives the whole life of an agent. Its error says why it could not.
-func reside(ctx context.Context, boot *Boot, self, program string) (err error) {
+func reside(ctx context.Context, boot *Boot, policy, self, program string) (err error) {
 	began := time.Now()
 	told := catchSignals()
 	defer told.release()
-	if boot.Nice != 0 {
-		renice(boot.Nice) // being nice is a courtesy, not a condition
+	permit, err := permission(boot, policy)
+	if err != nil {
+		return err
 	}
+	defer permit.release()
 	given := grantedBy(os.Getenv)
+	nice := boot.Nice
+	if permit.cores > 0 && !given.inJob() {
+		nice = leastPriority // the host is not ours alone, as its policy says
+	}
+	if nice != 0 {
+		renice(nice) //nolint:errcheck // being nice is a courtesy, not a condition
+	}
 	found := boot.Base == ""
 	if found {
 		places := []string{boot.Scratch}
@@ -114,11 +125,12 @@ func reside(ctx context.Context, boot *Boot, self, program string) (err error) {
 		return fmt.Errorf("log: %w", err)
 	}
 	defer file.Close()
-	r := &resident{boot: boot, self: self, program: program, given: given, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
+	r := &resident{boot: boot, self: self, program: program, given: given, permit: permit, dir: dir, file: file, log: newLogger(file, boot.Verbose), began: began, told: told, silent: make(chan struct{}, 1)}
 	r.log.Info("agent starts", "version", Version(), "role", boot.Role, "site", boot.Site, "session", boot.Session, "pid", os.Getpid(), "base", boot.Base, "job", given.job)
 	sweeping, stop := context.WithCancel(ctx)
 	var swept sync.WaitGroup
 	swept.Go(func() { r.sweep(sweeping) })
+	swept.Go(func() { r.stayPermitted(sweeping, policy) })
 	err = r.live(ctx)
 	stop()
 	swept.Wait()
@@ -149,7 +161,7 @@ func (r *resident) live(ctx context.Context) error {
 	}
 	hub := r.boot.Role == wire.RoleHub.String()
 	// A hub's host is a login node: no port of it is opened for a direct link.
-	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers(), Network: transport.SystemNetwork(), NoListen: hub}
+	cfg := transport.Config{Logger: r.log, Handlers: r.agent.Handlers(), Network: transport.SystemNetwork(), NoListen: hub, Limits: r.permit.limits(r.boot)}
 	cfg.Handlers[wire.StreamLog] = r.serveLog
 	r.hubs.told, r.hubs.file = r.boot.Hubs, r.boot.HubsFile
 	called := len(r.boot.Hubs) == 0 && r.boot.HubsFile == "" // whoever admits us comes to our socket
@@ -195,14 +207,14 @@ func (r *resident) live(ctx context.Context) error {
 	defer stop()
 	late := time.AfterFunc(time.Duration(r.boot.Lease), func() { stopJoin(errors.New("the lease ended")) })
 	defer late.Stop()
-	if d := r.given.limit(r.boot); d > 0 {
+	if d, why := r.limit(); d > 0 {
 		drain, abandon := lastOrders(d - time.Since(r.began))
 		leave := time.AfterFunc(drain, func() {
 			stopJoin(errors.New("the wall time ended"))
-			r.drain(walltime)
+			r.drain(why)
 		})
 		defer leave.Stop()
-		flee := time.AfterFunc(abandon, func() { r.abandon(walltime) })
+		flee := time.AfterFunc(abandon, func() { r.abandon(why) })
 		defer flee.Stop()
 	}
 	identity, signer, err := r.join(admission, request, called)
@@ -246,6 +258,16 @@ func (r *resident) live(ctx context.Context) error {
 		r.abolish()
 	}
 	return err
+}
+
+// limit returns how long this agent may live, 0 for ever, and what it says when
+// that is over.
+func (r *resident) limit() (d time.Duration, why string) {
+	d, why = r.given.limit(r.boot), walltime
+	if most := r.permit.Lifetime; most > 0 && (d == 0 || most < d) {
+		d, why = most, Ended
+	}
+	return d, why
 }
 
 // lastOrders says when, of a wall time, an agent begins to leave and when it
@@ -377,9 +399,9 @@ func (r *resident) config(id *transport.Identity) core.Config {
 			r.log.Warn("capacity not known", "error", err)
 		}
 		r.gpus = r.given.devices("/", os.LookupEnv, b.GPUs)
-		cfg.Offer = r.given.offer(b, capacity, len(r.gpus))
+		cfg.Offer = r.permit.fit(r.given.offer(b, capacity, len(r.gpus)))
 		cfg.Job, cfg.Part = r.given.job, r.given.part
-		if limit := r.given.limit(b); limit > 0 {
+		if limit, _ := r.limit(); limit > 0 {
 			cfg.Until = bootTime() + limit - time.Since(r.began)
 		}
 	}

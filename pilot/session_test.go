@@ -39,6 +39,8 @@ type world struct {
 	agent     *Agent
 	socket    string // that the primary listens on
 	base      string // of the agents
+	policy    string // file that they obey; empty means the host's
+	nice      int    // priority of hubs
 	out       *os.Root
 	events    chan core.Event
 	hangUp    func() // ends the primary without a word
@@ -246,6 +248,10 @@ func (w *world) start(b Boot) *process {
 	}
 	p := &process{t: w.t, ended: make(chan struct{}), cmd: exec.Command(os.Args[0], "agent", string(b.Session), "-")}
 	p.cmd.Stdin, p.cmd.Stderr = bytes.NewReader(data), &p.stderr
+	if w.policy != "" || b.Nice != 0 {
+		p.cmd.Env = append(os.Environ(), testPolicy+"="+w.policy)
+		p.cmd.SysProcAttr = alone() // its session's priority is not to be ours
+	}
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}

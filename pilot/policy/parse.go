@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -136,7 +135,7 @@ func closing(s string) int {
 }
 
 // unquote reads a text in quotes: in single ones as it is, in double ones with
-// escapes.
+// backslashes before those and before backslashes.
 func unquote(s string) (string, error) {
 	if s[0] == '\'' {
 		return s[1 : len(s)-1], nil
@@ -154,28 +153,11 @@ func unquote(s string) (string, error) {
 		}
 		b.WriteString(s[:i])
 		s = s[i+1:] // never empty: closing has skipped what is escaped
-		digits := 0
-		switch s[0] {
-		case '"', '\\':
-			b.WriteByte(s[0])
-		case 'b', 't', 'n', 'f', 'r':
-			b.WriteByte(' ')
-		case 'u':
-			digits = 4
-		case 'U':
-			digits = 8
-		default:
-			return "", fmt.Errorf(`\%s is no escape; write \\ for a backslash`, shorten(s[:1]))
+		if s[0] != '"' && s[0] != '\\' {
+			return "", fmt.Errorf(`it holds an escape other than \" and \\; write a backslash as \\`)
 		}
+		b.WriteByte(s[0])
 		s = s[1:]
-		if digits > 0 {
-			r, err := strconv.ParseUint(s[:min(digits, len(s))], 16, 32)
-			if err != nil || len(s) < digits || !utf8.ValidRune(rune(r)) || r > utf8.MaxRune {
-				return "", fmt.Errorf("%q is no character", shorten(s[:min(digits, len(s))]))
-			}
-			b.WriteRune(rune(r))
-			s = s[digits:]
-		}
 	}
 	return b.String(), nil
 }
@@ -183,7 +165,7 @@ func unquote(s string) (string, error) {
 // oneLine makes a text fit for a terminal and for a line of a log.
 func oneLine(s string) string {
 	s = strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
+		if !strconv.IsPrint(r) {
 			return ' '
 		}
 		return r
