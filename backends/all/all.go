@@ -4,8 +4,11 @@
 package all
 
 import (
+	"os"
+
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/backends/openssh"
 	"github.com/zorilla-grid/zorilla/backends/pbs"
 	"github.com/zorilla-grid/zorilla/backends/prun"
 	"github.com/zorilla-grid/zorilla/backends/sge"
@@ -14,22 +17,37 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
-// Registry returns all backends, each serving URL schemes of its own. Those of one
-// registry share the keys that the user unlocks: a session has one.
+// Role does what this program has to do when it was started by a backend's
+// helper rather than by a user, such as by ssh to ask something, and reports whether it
+// was and the status to exit with. A program that uses the [Registry] calls it
+// first of all.
+func Role() (status int, played bool) { return openssh.Role() }
+
+// Registry returns all backends, each serving URL schemes of its own.
 func Registry() []gat.Backend {
-	remote := ssh.Backend{Shared: ssh.NewShared()}
-	return []gat.Backend{
-		local.Backend{},
-		remote,
-		batch.New(slurm.Dialect(), local.Backend{}),
-		batch.New(slurm.Dialect(), remote),
-		batch.New(sge.Dialect(), local.Backend{}),
-		batch.New(sge.Dialect(), remote),
-		batch.New(pbs.Dialect(), local.Backend{}),
-		batch.New(pbs.Dialect(), remote),
-		batch.New(prun.Dialect(), local.Backend{}),
-		batch.New(prun.Dialect(), remote),
+	all := shells()
+	for _, d := range []*batch.Dialect{slurm.Dialect(), sge.Dialect(), pbs.Dialect(), prun.Dialect()} {
+		all = append(all, over(d)...)
 	}
+	return all
+}
+
+// shells returns the backends that log in to a host and no more.
+func shells() []gat.Backend {
+	self, err := os.Executable()
+	if err != nil {
+		self = "" // then ssh can ask nobody
+	}
+	return []gat.Backend{local.Backend{}, ssh.Backend{}, openssh.Backend{Self: self}}
+}
+
+// over returns the backends that speak a dialect over each shell.
+func over(d *batch.Dialect) []gat.Backend {
+	var all []gat.Backend
+	for _, shell := range shells() {
+		all = append(all, batch.New(d, shell))
+	}
+	return all
 }
 
 // CustomConfig describes a queueing system in texts.

@@ -36,7 +36,11 @@ func TestSchemes(t *testing.T) {
 		}
 	}
 	slices.Sort(schemes)
-	want := []string{"local", "pbs+local", "pbs+ssh", "prun+local", "prun+ssh", "sge+local", "sge+ssh", "slurm+local", "slurm+ssh", "ssh"}
+	want := []string{"local", "openssh"}
+	for _, dialect := range []string{"pbs", "prun", "sge", "slurm"} {
+		want = append(want, dialect+"+local", dialect+"+openssh", dialect+"+ssh")
+	}
+	want = append(want, "ssh")
 	if !slices.Equal(schemes, want) {
 		t.Errorf("schemes are %q, want %q", schemes, want)
 	}
@@ -55,7 +59,7 @@ func TestCustom(t *testing.T) {
 	for _, b := range backends {
 		schemes = append(schemes, b.Schemes()...)
 	}
-	if want := []string{"lsf+local", "lsf+ssh"}; !slices.Equal(schemes, want) {
+	if want := []string{"lsf+local", "lsf+ssh", "lsf+openssh"}; !slices.Equal(schemes, want) {
 		t.Errorf("schemes are %q, want %q", schemes, want)
 	}
 	cfg.Job = "("
