@@ -5,6 +5,7 @@ package all
 
 import (
 	"os"
+	"slices"
 
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/local"
@@ -23,29 +24,19 @@ import (
 // first of all.
 func Role() (status int, played bool) { return openssh.Role() }
 
-// Registry returns all backends, each serving URL schemes of its own.
+// Registry returns all backends, each serving URL schemes of its own. Those of one
+// registry share the keys that the user unlocks: a session has one.
 func Registry() []gat.Backend {
-	all := shells()
-	for _, d := range []*batch.Dialect{slurm.Dialect(), sge.Dialect(), pbs.Dialect(), prun.Dialect()} {
-		all = append(all, over(d)...)
-	}
-	return all
-}
-
-// shells returns the backends that log in to a host and no more.
-func shells() []gat.Backend {
 	self, err := os.Executable()
 	if err != nil {
 		self = "" // then ssh can ask nobody
 	}
-	return []gat.Backend{local.Backend{}, ssh.Backend{}, openssh.Backend{Self: self}}
-}
-
-// over returns the backends that speak a dialect over each shell.
-func over(d *batch.Dialect) []gat.Backend {
-	var all []gat.Backend
-	for _, shell := range shells() {
-		all = append(all, batch.New(d, shell))
+	all := []gat.Backend{local.Backend{}, ssh.Backend{Shared: ssh.NewShared()}, openssh.Backend{Self: self}}
+	shells := slices.Clone(all)
+	for _, d := range []*batch.Dialect{slurm.Dialect(), sge.Dialect(), pbs.Dialect(), prun.Dialect()} {
+		for _, shell := range shells {
+			all = append(all, batch.New(d, shell))
+		}
 	}
 	return all
 }
