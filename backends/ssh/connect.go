@@ -40,6 +40,7 @@ type link struct {
 	how    string // by what right the login was made
 	client *gossh.Client
 	wire   *wire
+	again  func(context.Context) (*link, error) // makes another; nil when the user was asked for more than a key
 }
 
 // dial opens a connection from the server onwards.
@@ -201,7 +202,11 @@ func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*li
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		return &link{end: h.endpoint, how: try.how(h, keeper), client: gossh.NewClient(sc, chans, reqs), wire: w}, nil
+		k := &link{end: h.endpoint, how: try.how(h, keeper), client: gossh.NewClient(sc, chans, reqs), wire: w}
+		if !try.answered && try.rounds == 0 {
+			k.again = func(ctx context.Context) (*link, error) { return c.connect(ctx, h, dial) }
+		}
+		return k, nil
 	}
 	w.Close()
 	switch {

@@ -25,5 +25,7 @@
 //
 // A host needs /bin/sh, dd, printf and cat, nothing of ours. The package does
 // not read ssh_config, keeps no password, and does not try again by itself except
-// for a free session slot on a connection.
+// for a free session slot on a connection. Where a server allows fewer of these than
+// are needed at once (MaxSessions 1), it makes further connections, unless the user
+// had to be asked for more than a key.
 package ssh

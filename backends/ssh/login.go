@@ -27,7 +27,7 @@ type login struct {
 func newLogin(c *connector, url string, hops []*link) *login {
 	last := hops[len(hops)-1]
 	l := &login{c: c, link: last}
-	l.Login = shell.New(&line{hops}, shell.Config{URL: url, Host: last.end.String(), Sessions: c.backend.Sessions, Signals: true})
+	l.Login = shell.New(&line{hops, newSpares(last.again, c.backend.Sessions)}, shell.Config{URL: url, Host: last.end.String(), Sessions: c.backend.Sessions, Signals: true})
 	l.Spawn(l.watch)
 	return l
 }
@@ -71,7 +71,8 @@ func (l *login) watch() {
 
 // A line is a connection with the jump hosts it goes through.
 type line struct {
-	hops []*link // jump hosts first, the host itself last
+	hops   []*link // jump hosts first, the host itself last
+	spares *spares
 }
 
 func (n *line) client() *gossh.Client { return n.hops[len(n.hops)-1].client }
@@ -80,18 +81,34 @@ func (n *line) client() *gossh.Client { return n.hops[len(n.hops)-1].client }
 func (n *line) Wait() error { return n.client().Wait() }
 
 // Cut implements [shell.Line].
-func (n *line) Cut() { closeLinks(n.hops) }
+func (n *line) Cut() {
+	n.spares.close()
+	closeLinks(n.hops)
+}
 
-// Open implements [shell.Line]. The library cannot be interrupted, so when ctx
-// ends first the channel is closed as soon as it is there.
+// Open implements [shell.Line].
 func (n *line) Open(ctx context.Context) (shell.Session, error) {
+	s, err := openSession(ctx, n.client())
+	switch {
+	case err == nil:
+		n.spares.served()
+		return s, nil
+	case errors.Is(err, shell.ErrRefused):
+		return n.spares.open(ctx, err)
+	}
+	return nil, err
+}
+
+// openSession opens a session on a connection. The library cannot be interrupted, so when
+// ctx ends first the channel is closed as soon as it is there.
+func openSession(ctx context.Context, client *gossh.Client) (shell.Session, error) {
 	type result struct {
 		s   *session
 		err error
 	}
 	got, abandoned := make(chan result), make(chan struct{})
 	go func() { // ends with the connection at the latest
-		ch, reqs, err := n.client().OpenChannel("session", nil)
+		ch, reqs, err := client.OpenChannel("session", nil)
 		r := result{err: err}
 		if err == nil {
 			r.s = newSession(ch, reqs)

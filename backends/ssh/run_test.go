@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"github.com/zorilla-grid/zorilla/backends/shell"
 	"github.com/zorilla-grid/zorilla/backends/ssh"
 	"github.com/zorilla-grid/zorilla/gat"
@@ -230,15 +232,56 @@ func TestSessions(t *testing.T) {
 		first.Stdin().Close() // makes room for one that waits
 		hold(t, l)
 	})
+	// A server that allows one session on a connection is given more connections,
+	// when it has to be.
 	t.Run("the server's", func(t *testing.T) {
 		t.Parallel()
 		s, tg := setup(t, "h")
+		s.sessions = 1
+		l := login(t, ssh.Backend{Sessions: 3}, tg)
+		conns := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.conns
+		}
+		for range 5 {
+			run(t, l, "true")
+		}
+		if n := conns(); n != 1 {
+			t.Errorf("commands one after the other take %d connections", n)
+		}
+		first, second := hold(t, l), hold(t, l)
+		for range 3 {
+			if out, _, _ := run(t, l, "echo", "again"); out != "again\n" {
+				t.Errorf("output %q", out)
+			}
+		}
+		if n := conns(); n != 3 {
+			t.Errorf("three commands at once take %d connections", n)
+		}
+		second.Stdin().Close()
+		if code, err := second.Wait(); code != 0 || err != nil {
+			t.Errorf("a command over a further connection ended with %d, %v", code, err)
+		}
+		l.Close()
+		if _, err := first.Wait(); err == nil {
+			t.Error("a command outlives the login")
+		}
+	})
+	// Nobody is asked for a password again for that.
+	t.Run("the server's, with a password", func(t *testing.T) {
+		t.Parallel()
+		s, tg, u := asking(t, insteadOfKey(gossh.ServerAuthCallbacks{
+			PasswordCallback: func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, nil }}), "sesame")
 		s.sessions = 1
 		l := login(t, ssh.Backend{}, tg)
 		first := hold(t, l)
 		_, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"true"}})
 		if err == nil || !strings.Contains(err.Error(), "MaxSessions may be 1") || gat.ClassOf(err) != gat.Transient {
 			t.Errorf("a second session: %v", err)
+		}
+		if len(u.asked) != 1 {
+			t.Errorf("the user was asked %q", u.asked)
 		}
 		first.Stdin().Close()
 		if out, _, _ := run(t, l, "echo", "again"); out != "again\n" {

@@ -40,7 +40,7 @@ type server struct {
 	allow    func(user string, key gossh.PublicKey) bool // nil means everybody
 	shell    func(line string) []string                  // nil means sh -c line
 	routes   map[string]*server                          // where direct-tcpip leads; nil forbids it
-	sessions int                                         // allowed at once; 0 means all
+	sessions int                                         // allowed at once on a connection; 0 means all
 	deaf     bool                                        // passes no signals on
 	noExec   bool                                        // refuses to execute anything
 	sftp     string                                      // "", "none" or noise before it
@@ -51,8 +51,7 @@ type server struct {
 	conns   int      // connections so far
 	user    string   // the last to authenticate
 	lines   []string // what was executed
-	open    int
-	hostAlg string // host key algorithm of the last connection
+	hostAlg string   // host key algorithm of the last connection
 }
 
 // serve talks to one client. It returns when the connection ends.
@@ -90,13 +89,14 @@ func (s *server) serve(conn net.Conn) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { gossh.DiscardRequests(reqs) })
+	open := 0
 	for nc := range chans {
 		switch nc.ChannelType() {
 		case "session":
 			s.mu.Lock()
-			full := s.sessions > 0 && s.open >= s.sessions
+			full := s.sessions > 0 && open >= s.sessions
 			if !full {
-				s.open++
+				open++
 			}
 			s.mu.Unlock()
 			if full {
@@ -110,7 +110,7 @@ func (s *server) serve(conn net.Conn) {
 			wg.Go(func() {
 				s.session(ch, reqs)
 				s.mu.Lock()
-				s.open--
+				open--
 				s.mu.Unlock()
 			})
 		case "direct-tcpip":
