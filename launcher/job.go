@@ -86,6 +86,9 @@ type Options struct {
 	// Ask puts a question to the user (see gat.Asker); nil when nobody is there.
 	Ask AskFunc
 
+	// AskTimeout bounds the time for each answer; 0 means 5 min.
+	AskTimeout time.Duration
+
 	// Events takes every event, in order, one call at a time. It must not block for long:
 	// while it does, workers that print are held back. Nil discards them.
 	Events func(Event)

@@ -65,7 +65,9 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		Grace:     grace(site),
 		Gate:      s.gate,
 		Turn:      s.turn,
-		Observe:   s.run.operations.observe,
+
+		AskTimeout: s.opts.AskTimeout,
+		Observe:    s.run.operations.observe,
 	})
 	if err != nil {
 		return nil, &usageError{err}

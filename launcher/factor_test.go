@@ -1,0 +1,282 @@
+package launcher_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zorilla-grid/zorilla/backends/testbed"
+	"github.com/zorilla-grid/zorilla/launcher"
+)
+
+// cutEnv says how long [TestDetached] keeps the network cut.
+const cutEnv = "ZORILLA_CUT"
+
+// A typist types codes and counts the questions.
+type typist struct {
+	code string
+	err  error // instead of a code, if set
+
+	mu    sync.Mutex
+	asked []string
+}
+
+func (u *typist) ask(_ context.Context, site, question string, secret bool) (string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.asked = append(u.asked, site+": "+question)
+	if !secret {
+		return "", errors.New("a code is shown while it is typed")
+	}
+	return u.code, u.err
+}
+
+func (u *typist) questions() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.asked
+}
+
+// guarded is a bench with a host called "head", which wants a code besides a key.
+func guarded(t *testing.T, f testbed.Factor) (*bench, *testbed.Host) {
+	t.Helper()
+	testbed.Require(t)
+	t.Parallel()
+	f.Code = "123456"
+	net := testbed.OddHosts(t, f.Oddity("head"), testbed.Oddity{Name: "plain"})
+	return newBenchIn(t, net.Net), net.Host("head")
+}
+
+// attachTo logs in again as zorilla attach does.
+func (b *bench) attachTo(x *live, u *typist) error {
+	b.t.Helper()
+	state, err := launcher.OpenState(b.options("[site.none]\nurl = \"local:\"\n").State)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	control, err := state.Control(x.name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return control.Redial(b.t.Context(), u.ask)
+}
+
+func (b *bench) wantLogins(h *testbed.Host, logins, codes int) {
+	b.t.Helper()
+	n, err := h.CodeCount(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if l := b.logins(h); l != logins || n != codes {
+		b.t.Errorf("%d logins and %d codes at %s, want %d and %d", l, n, h.Name, logins, codes)
+	}
+}
+
+// detach cuts the head off the network until its site is detached.
+func (b *bench) detach(x *live, h *testbed.Host) {
+	b.t.Helper()
+	b.cut(h)
+	s := x.await("site head: detached, with the cure", time.Minute, func(e launcher.Event) bool {
+		s, ok := e.Data.(launcher.SiteChanged)
+		return ok && s.Site == "head" && s.State == "detached" && strings.Contains(s.Error, "zorilla attach "+x.name)
+	}).Data.(launcher.SiteChanged)
+	b.t.Logf("site head: detached: %s", s.Error)
+}
+
+// TestDetached cuts the network to a host whose login takes a code, for ten minutes
+// with ZORILLA_CUT=10m. The job there finishes meanwhile. Nobody is asked and nothing
+// is dialled until somebody attaches, who types one code; then all output comes home.
+func TestDetached(t *testing.T) {
+	b, h := guarded(t, testbed.Factor{})
+	length := 6 * time.Second
+	if text := os.Getenv(cutEnv); text != "" {
+		var err error
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := &typist{code: "123456"}
+	x := b.start(launcher.Job{App: b.script(counting), Workers: 2}, fmt.Sprintf("[site.head]\nurl = %q\nslots = 2\n", b.url(h)),
+		func(o *launcher.Options) {
+			impatient(length + 2*time.Minute)(o)
+			o.Ask = u.ask
+		})
+	x.running(2)
+	b.wantLogins(h, 1, 1)
+	cut := time.Now()
+	b.detach(x, h)
+	b.openGates(h) // the workers end while nobody can reach them
+	early := &typist{code: "123456"}
+	if err := b.attachTo(x, early); err == nil || len(early.questions()) != 0 {
+		t.Errorf("attached to a host that is cut off: %v, asked %q", err, early.questions())
+	}
+	<-time.After(time.Until(cut.Add(length)))
+	b.restore(h)
+	<-time.After(4 * time.Second) // time enough to dial silently
+	b.wantLogins(h, 1, 1)
+	if n := len(u.questions()); n != 1 {
+		t.Errorf("asked %q before anybody attached, want one question", u.questions())
+	}
+
+	t.Logf("cut for %v", time.Since(cut))
+	at := &typist{code: "123456"}
+	began := time.Now()
+	if err := b.attachTo(x, at); err != nil {
+		t.Fatalf("attach: %v", err)
+	}
+	r := x.end(30 * time.Second)
+	t.Logf("over %v after attach", time.Since(began))
+	wantOK(t, r)
+	b.wantCounted(r, 2)
+	if n := x.again(); n != 0 {
+		t.Errorf("%d attempts beyond the first, want none", n)
+	}
+	if len(u.questions()) != 1 || len(at.questions()) != 1 || !strings.Contains(at.questions()[0], "head: (alice@") {
+		t.Errorf("asked %q at first and %q at the attach, want one question each", u.questions(), at.questions())
+	}
+	b.wantLogins(h, 2, 2)
+	b.clean(x.name)
+}
+
+// TestDetachedHubDies kills the hub of a detached site. The pilots work on, and whoever
+// attaches gets another hub and the job's end.
+func TestDetachedHubDies(t *testing.T) {
+	b, h := guarded(t, testbed.Factor{})
+	u := &typist{code: "123456"}
+	x := b.start(launcher.Job{App: b.script(counting), Workers: 2}, fmt.Sprintf("[site.head]\nurl = %q\npilots = 2\nslots = 1\n", b.url(h)),
+		func(o *launcher.Options) {
+			impatient(2 * time.Minute)(o)
+			o.Ask = u.ask
+		})
+	x.running(2)
+	b.detach(x, h)
+	b.exec(h, append([]string{"kill", "-KILL"}, b.agents(h, x.name, "hub")...)...)
+	<-time.After(5 * time.Second) // the pilots miss it
+	if n := len(b.agents(h, x.name, "pilot")); n == 0 {
+		t.Error("no pilot works on without a hub")
+	}
+	b.restore(h)
+	at := time.Now()
+	if err := b.attachTo(x, u); err != nil {
+		t.Fatalf("attach: %v", err)
+	}
+	x.beyond(2, at, 40*time.Second)
+	t.Logf("output comes again %v after attach", time.Since(at))
+	b.openGates(h)
+	r := x.end(30 * time.Second)
+	wantOK(t, r)
+	b.wantCounted(r, 2)
+	if n := x.again(); n != 0 {
+		t.Errorf("%d attempts beyond the first, want none", n)
+	}
+	b.wantLogins(h, 2, 2)
+	b.clean(x.name)
+}
+
+// TestFactorRefused is what can go wrong with a code.
+func TestFactorRefused(t *testing.T) {
+	b, h := guarded(t, testbed.Factor{})
+	for name, c := range map[string]struct {
+		u     *typist
+		asked int
+		says  []string
+	}{
+		"wrong":          {&typist{code: "0"}, 6, []string{"permission denied: 6 answers were not accepted", "some servers lock an account"}},
+		"no terminal":    {&typist{err: errors.New("there is no terminal to ask on")}, 1, []string{"there is no terminal to ask on", "openssh://", "ControlMaster", "type the command in a terminal"}},
+		"nobody answers": {&typist{}, 0, []string{"nobody answered within 2s", "start again"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBenchIn(t, b.net)
+			b.fails(bad{site: badURL(b.url(h)), says: c.says, change: func(o *launcher.Options) {
+				o.Ask = c.u.ask
+				if c.asked == 0 {
+					o.AskTimeout = 2 * time.Second
+					o.Ask = func(ctx context.Context, _, _ string, _ bool) (string, error) {
+						<-ctx.Done()
+						return "", ctx.Err()
+					}
+				}
+			}})
+			if n := len(c.u.questions()); n != c.asked {
+				t.Errorf("asked %q, want %d questions", c.u.questions(), c.asked)
+			}
+			h.NoLeftovers(t)
+		})
+	}
+	t.Run("nobody is there", func(t *testing.T) {
+		b := newBenchIn(t, b.net)
+		b.fails(bad{site: badURL(b.url(h)), says: []string{"nobody can be asked", "openssh://"}})
+	})
+}
+
+func TestFactorExpired(t *testing.T) {
+	b, h := guarded(t, testbed.Factor{Expired: true})
+	u := &typist{code: "123456"}
+	b.fails(bad{site: badURL(b.url(h)), says: []string{"the password has expired: the server asks for a new one", "log in with ssh in a terminal"},
+		change: func(o *launcher.Options) { o.Ask = u.ask }})
+	if n := len(u.questions()); n != 1 {
+		t.Errorf("asked %q, want the code only", u.questions())
+	}
+}
+
+// TestUnansweredHoldsNobodyUp: while a question waits, other sites work and the job ends.
+func TestUnansweredHoldsNobodyUp(t *testing.T) {
+	b, h := guarded(t, testbed.Factor{})
+	var mu sync.Mutex
+	var withdrawn []error
+	began := time.Now()
+	r, _ := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: 1},
+		fmt.Sprintf("[site.head]\nurl = %q\n[site.plain]\nurl = %q\nslots = 1\n", b.url(h), b.url(b.host("plain"))),
+		func(o *launcher.Options) {
+			o.Ask = func(ctx context.Context, _, _ string, _ bool) (string, error) {
+				<-ctx.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				withdrawn = append(withdrawn, ctx.Err())
+				return "", ctx.Err()
+			}
+		})
+	wantOK(t, r)
+	if got := b.stdout(r, 0); got != "plain\n" {
+		t.Errorf("ran on %q, want plain", got)
+	}
+	if d := time.Since(began); d > 30*time.Second {
+		t.Errorf("the run took %v", d)
+	}
+	if len(withdrawn) != 1 {
+		t.Errorf("%d questions were withdrawn at the end, want one", len(withdrawn))
+	}
+	b.wantLogins(h, 0, 0)
+	b.net.NoLeftovers(t)
+}
+
+// TestInterruptedQuestion ends a run, as Ctrl-C does, while it asks.
+func TestInterruptedQuestion(t *testing.T) {
+	b, h := guarded(t, testbed.Factor{})
+	asked, withdrawn := make(chan struct{}), make(chan struct{})
+	x := b.start(launcher.Job{App: b.script("echo never\n"), Workers: 1}, fmt.Sprintf("[site.head]\nurl = %q\n", b.url(h)),
+		func(o *launcher.Options) {
+			o.Ask = func(ctx context.Context, _, _ string, _ bool) (string, error) {
+				close(asked)
+				<-ctx.Done()
+				close(withdrawn)
+				return "", ctx.Err()
+			}
+		})
+	<-asked
+	at := time.Now()
+	close(x.graceful)
+	r := x.end(20 * time.Second)
+	<-withdrawn
+	t.Logf("over %v after the interrupt", time.Since(at))
+	if r.Outcome != launcher.OutcomeInterrupted || r.Exit != launcher.ExitInterrupted {
+		t.Errorf("outcome %q, exit %d, error %v; want interrupted", r.Outcome, r.Exit, r.Err)
+	}
+	b.wantLogins(h, 0, 0)
+	b.clean(x.name)
+}
