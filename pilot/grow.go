@@ -44,6 +44,7 @@ func (r *resident) serveGrow(ctx context.Context, s *transport.Stream) {
 	if o.Seq > 0 && !g.closed && (g.now == nil || o.Seq > g.now.order.Seq) {
 		first := g.now == nil
 		g.now = newGrowth(bootTime(), *o)
+		r.keepGrowth()
 		if first {
 			g.ticks.Go(func() { r.growOn(r.ctx) })
 		}
@@ -98,6 +99,7 @@ func (r *resident) growOnce(ctx context.Context) time.Duration {
 	}
 	out, err := runText(ctx, text, args)
 	g.now.ran(step, out, err)
+	r.keepGrowth()
 	if step.submit > 0 || len(step.cancel) > 0 || err != nil {
 		r.log.Info("grow command", "submit", step.submit, "cancel", step.cancel, "status", len(step.status), "error", err)
 	}

@@ -109,6 +109,54 @@ func TestGrow(t *testing.T) {
 	}
 }
 
+// TestGrowAfterKill kills a hub that has done something under its order. The one in its
+// place knows of it, and goes on when the launcher is away.
+func TestGrowAfterKill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	q := &fakeQueue{t, t.TempDir()}
+	shared := filepath.Join(t.TempDir(), "hubs")
+	first, hub := w.publisher(8*time.Second, shared)
+	q.set("1", "running")
+	q.set("2", "queued")
+	o := q.order(2, 5, "1", "2")
+	o.Away = 0 // the launcher is as good as away
+	if got := w.grow(hub, o); got.Seq != 2 {
+		t.Fatalf("an order was answered %+v", got)
+	}
+	until(t, "the hub has cancelled what nobody wants", func() bool { return w.grow(hub, &wire.GrowOrder{}).Cancelled == 2 })
+	replace := func(old *process) (*process, *wire.Grown) {
+		old.cmd.Process.Kill()
+		<-old.ended
+		var next *process
+		next, hub = w.publisher(8*time.Second, shared)
+		return next, w.grow(hub, &wire.GrowOrder{})
+	}
+	second, got := replace(first)
+	if got.Seq != 2 || got.Cancelled != 2 || len(got.Jobs) != 2 || got.Jobs[0].ID != "1" || !got.Jobs[1].Cancelled {
+		t.Errorf("the next hub has done %+v", got)
+	}
+	q.set("4", "queued")
+	q.set("5", "queued")
+	if got := w.grow(hub, q.order(3, 2, "4", "5")); got.Seq != 3 || got.Cancelled != 0 {
+		t.Errorf("a new order was answered %+v", got)
+	}
+	third, got := replace(second)
+	if got.Seq != 3 || got.Cancelled != 0 || len(got.Jobs) != 2 {
+		t.Errorf("the third hub has done %+v", got)
+	}
+	w.hangUp()
+	if said := third.end(patience); third.err != nil {
+		t.Errorf("the hub ended with %v: %s", third.err, said)
+	}
+	if got, want := q.states(), "1 done, 2 done, 4 done, 5 done"; got != want {
+		t.Errorf("the launcher is gone for good and the queue is %q, want %q", got, want)
+	}
+	if list := names(t, w.base); len(list) > 0 {
+		t.Errorf("left are %q", list)
+	}
+}
+
 // TestGrowRefused: only launchers give orders, and not to pilots.
 func TestGrowRefused(t *testing.T) {
 	t.Parallel()

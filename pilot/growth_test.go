@@ -1,6 +1,7 @@
 package pilot
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -24,6 +25,50 @@ func view(minutes int, joined ...string) siteView {
 		v.joined[id] = true
 	}
 	return v
+}
+
+// TestKeptGrowth: what is kept of an order is known again, also after a reboot; what
+// is cut off is not believed.
+func TestKeptGrowth(t *testing.T) {
+	t.Parallel()
+	g := newGrowth(time.Minute, order(3, 9, "1", "2"))
+	g.ran(growStep{submit: 2}, "8\n9\n", nil)
+	g.ran(growStep{status: []string{"1", "2", "8", "9"}}, "1 running\n2 queued\n8 done\n9 queued\n", nil)
+	g.ran(growStep{cancel: []string{"9"}}, "", errors.New("not now"))
+	wall := time.Unix(1_700_000_000, 0)
+	var kept bytes.Buffer
+	if err := g.write(&kept, 2*time.Minute, wall); err != nil {
+		t.Fatal(err)
+	}
+	text := kept.Bytes()
+	again, err := readGrowth(bytes.NewReader(text), 10*time.Second, wall.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 10*time.Second - time.Hour - time.Minute; again.given != want {
+		t.Errorf("the order is of %v, want %v", again.given, want)
+	}
+	want := g.report()
+	for i := range want.Jobs {
+		if want.Jobs[i].State != wire.GrowDone {
+			want.Jobs[i].State = wire.GrowUnknown
+		}
+	}
+	if diff := cmp.Diff(want, again.report()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(g.order, again.order); diff != "" {
+		t.Error(diff)
+	}
+	// The first thing is to ask.
+	if step := again.next(view(1)); len(step.status) != 3 {
+		t.Errorf("first it does %+v", step)
+	}
+	for n := range len(text) {
+		if _, err := readGrowth(bytes.NewReader(text[:n]), 0, wall); err == nil {
+			t.Fatalf("the first %d of %d bytes are an order", n, len(text))
+		}
+	}
 }
 
 // TestGrowth leads a growth through what may happen to a site: each line is a

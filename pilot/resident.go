@@ -225,6 +225,7 @@ func (r *resident) live(ctx context.Context) error {
 	node := r.config(identity)
 	if hub {
 		r.listenAgain(ctx)
+		r.growAgain()
 		r.agent.tokens = func(list []wire.Token) { r.replaceTokens(signer, list, identity.Now()) }
 	} else {
 		if r.agent.crew, err = newCrew(r.agent, r.dir, worker.Config{Guard: []string{r.self, "guard"}, Program: r.program}, node.Offer, r.gpus, r.log); err != nil {
