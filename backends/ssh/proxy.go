@@ -117,7 +117,7 @@ func (p *proxyConn) failure(h *hop, timedOut bool, err error) error {
 			class, hint = gat.Permanent, "is the command installed?"
 		}
 		return problem(class, hint, fmt.Errorf("%s: it ended with status %d%s: %w", at, exit.ExitCode(), said(), err))
-	case broken(err):
+	case broken(err) || errors.Is(err, os.ErrClosed):
 		return problem(gat.Transient, "type the command in a terminal to see more", fmt.Errorf("%s: it closed the connection%s: %w", at, said(), err))
 	}
 	return problem(gat.Permanent, "the command must connect to an SSH server and print nothing of its own", fmt.Errorf("%s: what answers is no SSH server%s: %w", at, said(), err))
