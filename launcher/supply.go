@@ -83,11 +83,14 @@ func (u *supply) peerUp(p wire.Peer) {
 	if p.Role != wire.RolePilot {
 		return
 	}
-	// In this order: whether more may come is looked at in update.
+	// It is here before it is no more to come: others may look in between.
+	u.mu.Lock()
+	u.peers[p.ID] = p
+	u.mu.Unlock()
 	if r := u.site(p.Site); r != nil {
 		r.pilotUp(p)
 	}
-	u.update(func() { u.peers[p.ID] = p })
+	u.update(func() {})
 }
 
 func (u *supply) peerDown(p wire.Peer, reason string) {
