@@ -43,6 +43,7 @@ var hostCertOrder = [...]string{
 // knownHosts is what the known_hosts files of a server said when they were read.
 type knownHosts struct {
 	file     string // the one that takes new keys; empty means none does
+	home     string // holds .ssh
 	standard bool   // ssh and ssh-keygen look there by themselves
 	callback gossh.HostKeyCallback
 	lines    map[string][][]byte // by file
@@ -51,7 +52,7 @@ type knownHosts struct {
 // readKnownHosts reads the user's files and the machine's for a server. Missing files
 // know nobody. A line that cannot be understood is skipped as ssh(1) does.
 func readKnownHosts(home string, config sshconfig.Host) (*knownHosts, error) {
-	k := &knownHosts{lines: map[string][][]byte{}}
+	k := &knownHosts{home: home, lines: map[string][][]byte{}}
 	for _, name := range config.UserKnownHostsFiles {
 		if name != os.DevNull {
 			k.file = name
@@ -307,6 +308,9 @@ func (k *knownHosts) ssh(h *hop) string {
 	command := "ssh "
 	if !k.standard && k.file != "" {
 		command += "-o UserKnownHostsFile=" + word(k.file) + " "
+		if h.written.host != h.host {
+			command += "-F " + word(filepath.Join(k.home, ".ssh", "config")) + " "
+		}
 	}
 	if len(h.jumps) > 0 {
 		var names []string

@@ -291,9 +291,9 @@ func TestHostCertificates(t *testing.T) {
 }
 
 // userCert writes a certificate for a key into a home.
-func userCert(t *testing.T, home, name string, pub gossh.PublicKey, ca gossh.Signer, kind uint32) string {
+func userCert(t *testing.T, home, name string, pub gossh.PublicKey, ca gossh.Signer, kind uint32, user string) string {
 	t.Helper()
-	cert := &gossh.Certificate{Key: pub, CertType: kind, ValidPrincipals: []string{"me"}, ValidBefore: gossh.CertTimeInfinity}
+	cert := &gossh.Certificate{Key: pub, CertType: kind, ValidPrincipals: []string{user}, ValidBefore: gossh.CertTimeInfinity}
 	if err := cert.SignCert(rand.Reader, ca); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestUserCertificates(t *testing.T) {
 			raw := newRawKey(t, kind)
 			writeKey(t, tg.Home, "id_"+kind, raw, "")
 			refused(t, ssh.Backend{}, tg, gat.Denied, "permission denied")
-			userCert(t, tg.Home, "id_"+kind+"-cert.pub", signerOf(t, raw).PublicKey(), ca, gossh.UserCert)
+			userCert(t, tg.Home, "id_"+kind+"-cert.pub", signerOf(t, raw).PublicKey(), ca, gossh.UserCert, "me")
 			l := login(t, ssh.Backend{}, tg)
 			if got := how(t, l); !strings.HasPrefix(got, "certificate ~/.ssh/id_"+kind+"-cert.pub, by ") {
 				t.Errorf("logged in by %q", got)
@@ -333,7 +333,7 @@ func TestUserCertificates(t *testing.T) {
 		s.takes(certified)
 		raw := newRawKey(t, "ed25519")
 		writeKey(t, tg.Home, "id_ed25519", raw, "pw")
-		userCert(t, tg.Home, "id_ed25519-cert.pub", signerOf(t, raw).PublicKey(), ca, gossh.UserCert)
+		userCert(t, tg.Home, "id_ed25519-cert.pub", signerOf(t, raw).PublicKey(), ca, gossh.UserCert, "me")
 		q := &questions{answers: []string{"pw"}}
 		tg.Ask = q.ask
 		login(t, ssh.Backend{}, tg)
@@ -350,7 +350,7 @@ func TestUserCertificates(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := serveAgent(t, func(c net.Conn) { agent.ServeAgent(ring, c); c.Close() })
-		print := userCert(t, tg.Home, "mine.pub", signerOf(t, raw).PublicKey(), ca, gossh.UserCert)
+		print := userCert(t, tg.Home, "mine.pub", signerOf(t, raw).PublicKey(), ca, gossh.UserCert, "me")
 		configure(t, tg.Home, "CertificateFile ~/.ssh/mine.pub\n")
 		s.takes(certified)
 		login(t, ssh.Backend{Agent: path}, tg)
@@ -362,8 +362,8 @@ func TestUserCertificates(t *testing.T) {
 		t.Parallel()
 		s, tg := setup(t, "h")
 		s.takes(certified)
-		userCert(t, tg.Home, "strange.pub", newKey(t, "ed25519").PublicKey(), ca, gossh.UserCert)
-		userCert(t, tg.Home, "host.pub", newKey(t, "ed25519").PublicKey(), ca, gossh.HostCert)
+		userCert(t, tg.Home, "strange.pub", newKey(t, "ed25519").PublicKey(), ca, gossh.UserCert, "me")
+		userCert(t, tg.Home, "host.pub", newKey(t, "ed25519").PublicKey(), ca, gossh.HostCert, "me")
 		configure(t, tg.Home, "CertificateFile ~/.ssh/strange.pub\nCertificateFile ~/.ssh/host.pub\nCertificateFile ~/.ssh/missing.pub\n")
 		refused(t, ssh.Backend{}, tg, gat.Denied, "strange.pub: its key is neither configured nor in the agent",
 			"host.pub is no certificate of a user", "missing.pub")
