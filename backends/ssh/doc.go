@@ -6,11 +6,22 @@
 //
 //	ssh://[user@]host[:port][?jump=[user@]host[:port],...][&identity=/path/to/key]
 //
-// The user defaults to the local user name, the port to 22. Jump hosts are
-// logged in to one through the other, in order, and the host through the last.
-// Keys come from the agent and then from ~/.ssh/id_ed25519, id_ecdsa and id_rsa,
-// or from the one identity named. Host keys must be known: an unknown or
-// changed one is refused with the cure, and nothing here ever adds one.
+// Everything else is as `ssh host` has it: user, port, real name, keys, certificates,
+// agent, jump hosts, proxy command and known hosts come from the user's
+// ssh_config(5), which package sshconfig resolves for the host and for each jump host. What the
+// URL says wins: jump takes the place of ProxyJump and ProxyCommand, identity is the
+// only key for the host and the first one for jump hosts. Options that change what is sent,
+// not where and as whom, such as Ciphers or SendEnv, are not obeyed.
+//
+// Keys are offered in the order of ssh(1); the error of a server that hangs up after
+// some of them says how to name the right one. The passphrase of an encrypted key is asked
+// for when a server takes the key, and once for all logins that share a [Shared].
+//
+// Host keys are checked against the user's and the machine's known_hosts, hashed lines,
+// @cert-authority and @revoked included. A changed or revoked one is refused with
+// the cure, always. An unknown one is a matter of StrictHostKeyChecking: by
+// default the user is asked, and where nobody can be asked it is refused with the cure. "no"
+// counts as accept-new, and the login says so ([gat.Described]).
 //
 // What a server wants besides or instead of a key, a password or the answers of
 // keyboard-interactive (RFC 4256: codes, tokens, a telephone), the user types: the
@@ -21,11 +32,12 @@
 // The one rule to know: this package makes the connection, and everything done
 // over it is package shell's, so that the system's ssh does it in the same way.
 // No text of ours or of the user's meets the login shell there, and no terminal
-// is ever requested.
+// is ever requested. The one text that a shell here sees is a ProxyCommand,
+// which is written for it.
 //
-// A host needs /bin/sh, dd, printf and cat, nothing of ours. The package does
-// not read ssh_config, keeps no password, and does not try again by itself except
-// for a free session slot on a connection. Where a server allows fewer of these than
+// A host needs /bin/sh, dd, printf and cat, nothing of ours. The package keeps
+// no password and does not try again by itself except for a free session slot on a
+// connection. Where a server allows fewer of these than
 // are needed at once (MaxSessions 1), it makes further connections, unless the user
 // had to be asked for more than a key.
 package ssh
