@@ -13,6 +13,9 @@ import (
 	"github.com/zorilla-grid/zorilla/pilot"
 )
 
+// hubNice is the priority that hubs take: the lowest.
+const hubNice = 19
+
 // startHub starts the hub on a host and keeps a connection to it. With wait it
 // returns when the hub is part of the session.
 func (r *siteRun) startHub(ctx context.Context, h *host, wait bool) error {
@@ -20,7 +23,8 @@ func (r *siteRun) startHub(ctx context.Context, h *host, wait bool) error {
 	if err := r.s.admit(r.site.Name, t); err != nil {
 		return err
 	}
-	boot := pilot.Boot{Role: "hub", Socket: r.hubSocket(), Nice: 19, Publish: h.publish}
+	boot := pilot.Boot{Role: "hub", Socket: r.hubSocket(), Nice: hubNice, Publish: h.publish,
+		HubCPU: uint32(r.site.HubCPU), HubBandwidth: uint64(r.site.HubBandwidth)}
 	if err := r.startAgent(ctx, h, KindHub, boot, t); err != nil {
 		return err
 	}
@@ -150,12 +154,20 @@ func (r *siteRun) watch(ctx context.Context, h *host, kind Kind, id gat.JobID, c
 			continue
 		}
 		if kind == KindHub && !r.ending() {
-			if text := r.said(ctx, h, complaints); text != "" {
+			text := r.said(ctx, h, complaints)
+			if err := denied(r.site.Name, h.Host, text, status.Exit); err != nil {
+				r.gone(err)
+			} else if text != "" {
 				r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("the hub on %s ended%s", h.Host, text)})
 			}
 		}
 		if kind == KindPilot && r.outstanding() && late.Stop() {
-			r.gaveUpOn(fmt.Errorf("site %s: a pilot on %s ended before it joined%s", r.site.Name, h.Host, r.said(ctx, h, complaints)))
+			text := r.said(ctx, h, complaints)
+			err := denied(r.site.Name, h.Host, text, status.Exit)
+			if err == nil {
+				err = fmt.Errorf("site %s: a pilot on %s ended before it joined%s", r.site.Name, h.Host, text)
+			}
+			r.gaveUpOn(err)
 		}
 	}
 }

@@ -167,6 +167,9 @@ func (r *siteRun) agentDied(ctx context.Context, h *host, socket string, dead wi
 	if socket != r.hubSocket() {
 		return // its loss is answered as any pilot's
 	}
+	if gat.ClassOf(r.failure()) == gat.Denied {
+		return // another one would not be let either
+	}
 	r.mu.Lock()
 	again := h.hubRestarts < maxRestarts
 	h.hubRestarts++

@@ -15,6 +15,7 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/launcher/queue"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
+	"github.com/zorilla-grid/zorilla/pilot"
 )
 
 // Files of pilots in the directory that head node and compute nodes share.
@@ -326,7 +327,7 @@ func (b *batchRun) waiting() (queued, held int) {
 func (b *batchRun) down(p wire.Peer, reason string) {
 	why := queue.Lost
 	switch {
-	case reason == "walltime":
+	case reason == "walltime", reason == pilot.Ended:
 		why = queue.Expired
 	case strings.HasPrefix(reason, "its scheduler has started its job "):
 		why = queue.Restarted

@@ -162,7 +162,7 @@ func (r *siteRun) lookAt(ctx context.Context, h *host, scratch string) error {
 		return err
 	}
 	r.change(func(c *SiteChanged) { c.Platform = h.Platform })
-	return nil
+	return r.permitted(h)
 }
 
 // bring sees to it that a pilot binary is at a host.

@@ -17,6 +17,7 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/overlay/wire"
 	"github.com/zorilla-grid/zorilla/pilot"
+	"github.com/zorilla-grid/zorilla/pilot/policy"
 )
 
 // The scripts run at a host by /bin/sh; their arguments are data.
@@ -81,6 +82,9 @@ type facts struct {
 	FS       string   // type of its file system, such as "ext4" or "nfs4"; empty when it did not say
 	AtHome   bool     // scratch is in the home directory
 	Refused  []string // scratch directories that were not usable, with reasons
+
+	Policy    policy.Policy // what the host's administrator allows
+	PolicyErr error         // what is wrong with that
 }
 
 // look probes the host. Digests are the SHA-256 of the pilot binaries at hand,
@@ -111,6 +115,7 @@ func (h *host) look(ctx context.Context, session wire.SessionID, digests map[str
 
 func parseFacts(out []byte) (facts, error) {
 	var f facts
+	var allowed strings.Builder
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
 		switch key {
@@ -135,8 +140,17 @@ func parseFacts(out []byte) (facts, error) {
 			f.AtHome = true
 		case "tool":
 			f.Gzip = f.Gzip || value == "gzip"
+		case "policy":
+			allowed.WriteString(value + "\n")
+		case "nopolicy":
+			f.PolicyErr = errors.New(policy.Path + ": cannot be read")
 		case "refused":
 			f.Refused = append(f.Refused, value)
+		}
+	}
+	if f.PolicyErr == nil {
+		if f.Policy, f.PolicyErr = policy.Parse([]byte(allowed.String())); f.PolicyErr != nil {
+			f.PolicyErr = fmt.Errorf("%s: %w", policy.Path, f.PolicyErr)
 		}
 	}
 	if f.Platform == "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/launcher/bundle"
 	"github.com/zorilla-grid/zorilla/pilot"
+	"github.com/zorilla-grid/zorilla/pilot/policy"
 	"github.com/zorilla-grid/zorilla/staging"
 )
 
@@ -46,7 +48,47 @@ type SitePlan struct {
 	// Ports says which ports are opened by us, and for whom.
 	Ports []string `json:"ports"`
 
+	Hub    *HubPlan `json:"hub,omitempty"`    // that would run there; nil: none
+	Policy string   `json:"policy,omitempty"` // what the administrator allows, where that is known; empty: everything
+
 	Queue *QueuePlan `json:"queue,omitempty"` // of a site with a queueing system
+}
+
+// HubPlan is what a hub would be on the host that is logged in to. What its
+// administrator's policy takes away from that is known only there.
+type HubPlan struct {
+	Nice      int     `json:"nice"`                      // its scheduling priority: 19 is the lowest
+	CPU       float64 `json:"cpu_percent,omitempty"`     // of one core, at most; 0: no bound
+	Bandwidth int64   `json:"bandwidth_bytes,omitempty"` // per second, both ways together, at most; 0: no bound
+	Ports     int     `json:"ports"`                     // TCP ports it opens, at most, each on one inner address
+}
+
+// String says it in a phrase, such as "nice 19, at most 10% of a core and 10
+// MB/s, one inner port".
+func (h *HubPlan) String() string {
+	text := fmt.Sprintf("nice %d", h.Nice)
+	var caps []string
+	if h.CPU > 0 {
+		caps = append(caps, fmt.Sprintf("%g%% of a core", h.CPU))
+	}
+	if h.Bandwidth > 0 {
+		caps = append(caps, policy.FormatRate(h.Bandwidth))
+	}
+	if len(caps) > 0 {
+		text += ", at most " + strings.Join(caps, " and ")
+	}
+	switch h.Ports {
+	case 0:
+		return text + ", no port"
+	case 1:
+		return text + ", one inner port"
+	}
+	return fmt.Sprintf("%s, %d inner ports at most", text, h.Ports)
+}
+
+// hubPlan is the hub of a site that has one.
+func hubPlan(site *Site, ports int) *HubPlan {
+	return &HubPlan{Nice: hubNice, CPU: float64(site.HubCPU) / 10, Bandwidth: site.HubBandwidth, Ports: ports}
 }
 
 // QueuePlan is what a run would ask of a queueing system.
@@ -112,6 +154,7 @@ func (s *session) planSite(site *Site, size int64) (SitePlan, error) {
 	case site.Local():
 		p.step("%s on this machine, in %s, removed at the end", pilots, scratchOf(site, "$TMPDIR or /tmp"))
 		p.port("none")
+		p.ownPolicy()
 		return p, nil
 	case site.Batch():
 		if err := s.planQueue(site, &p, size); err != nil {
@@ -132,8 +175,10 @@ func (s *session) planSite(site *Site, size int64) (SitePlan, error) {
 	case len(site.Hosts) > 0:
 		p.step("a hub on the host logged in to, at the lowest priority, and %s on the hosts", pilots)
 		p.port("one TCP port of the hub, on the address that leads to the hosts, for them")
+		p.Hub = hubPlan(site, 1)
 	default:
 		p.step("a hub, at the lowest priority, and %s there", pilots)
+		p.Hub = hubPlan(site, 0)
 		p.port("none that stays open: sockets in that directory, reached over the login")
 	}
 	p.port("%s", briefly)
@@ -150,6 +195,18 @@ func (p *SitePlan) step(format string, args ...any) {
 
 func (p *SitePlan) port(format string, args ...any) {
 	p.Ports = append(p.Ports, fmt.Sprintf(format, args...))
+}
+
+// ownPolicy tells of the policy of this machine.
+func (p *SitePlan) ownPolicy() {
+	allowed, err := policy.Read(policy.Path)
+	host, _ := os.Hostname()
+	f := facts{Host: host, Policy: allowed, PolicyErr: err}
+	if d := f.denial(false, true); d != nil {
+		p.Policy = d.Error()
+	} else {
+		p.Policy = allowed.Bounds()
+	}
 }
 
 func scratchOf(site *Site, otherwise string) string { return cmp.Or(site.Scratch, otherwise) }
@@ -190,6 +247,7 @@ func (s *session) planQueue(site *Site, p *SitePlan, size int64) error {
 	} else {
 		p.step("a hub on the head node, at the lowest priority, in %s there, removed at the end", scratchOf(site, "$TMPDIR, /tmp or another scratch directory"))
 		p.port("a TCP port of the hub on each address of the head node that leads to compute nodes, at most %d, for them", maxListen)
+		p.Hub = hubPlan(site, maxListen)
 	}
 	p.port("%s", briefly)
 	if site.Shared != "" && site.Shared != "none" {

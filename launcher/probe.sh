@@ -21,6 +21,13 @@ echo "cores $(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo
 for tool in gzip sha256sum; do
 	command -v $tool >/dev/null 2>&1 && echo "tool $tool"
 done
+# What the host's administrator allows, as it is written down.
+policy=/etc/zorilla/policy.toml
+if [ -f $policy ] && [ -r $policy ]; then
+	head -c 16385 $policy | awk '{print "policy " $0}'
+elif [ -e $policy ]; then
+	echo nopolicy
+fi
 digest=
 for pair in "$@"; do
 	[ "${pair%%=*}" = "$os/$arch" ] && digest=${pair#*=}

@@ -50,8 +50,11 @@ type Site struct {
 	Scratch string        // directory for all we make there; empty means the site's $TMPDIR or /tmp
 	Keep    bool          // leave the pilot binary, and only that, for the next run; a run without Keep leaves one that is there
 	NoHub   bool          // start no hub on the site's host
+	HubCPU  int           // what the hub may take, in thousandths of a core; 0 means no bound
 	After   time.Duration // do nothing there until the job has been short for this long
 	Setup   []string      // lines for sh, run before each pilot and inherited by it, such as "module load java"; one that fails fails the pilot
+
+	HubBandwidth int64 // bytes per second that the hub may move in bulk; 0 means no bound
 
 	// What only a site with a queueing system has (see [Site.Batch]).
 	Queue      string   // queue or partition; empty means the default one

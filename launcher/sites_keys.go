@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/zorilla-grid/zorilla/pilot/policy"
 )
 
 // siteKeys are the keys of a site, with what reads them.
@@ -27,8 +29,11 @@ var siteKeys = map[string]func(f *siteField, s *Site){
 	"scratch":  func(f *siteField, s *Site) { s.Scratch = f.absolute() },
 	"keep":     func(f *siteField, s *Site) { s.Keep = f.boolean() },
 	"hub":      func(f *siteField, s *Site) { s.NoHub = f.hub() },
+	"hub_cpu":  func(f *siteField, s *Site) { s.HubCPU = bounded(f, "10%", policy.ParseCPU) },
 	"setup":    func(f *siteField, s *Site) { s.Setup = f.lines() },
 	"gpus":     func(f *siteField, s *Site) { s.GPUs = f.count(MaxGPUs) },
+
+	"hub_bandwidth": func(f *siteField, s *Site) { s.HubBandwidth = bounded(f, "10MB/s", policy.ParseRate) },
 
 	"queue":          func(f *siteField, s *Site) { s.Queue = f.word("short") },
 	"account":        func(f *siteField, s *Site) { s.Account = f.word("physics") },
@@ -40,6 +45,9 @@ var siteKeys = map[string]func(f *siteField, s *Site){
 	"patience":       func(f *siteField, s *Site) { s.Patience = f.time(10 * time.Second) },
 	"max_core_hours": func(f *siteField, s *Site) { s.MaxCoreHours = f.amount() },
 }
+
+// hubKeys bound a hub, and make sense only where there may be one.
+var hubKeys = []string{"hub_cpu", "hub_bandwidth"}
 
 // ownKeys make no sense for all sites at once.
 var ownKeys = []string{"url", "urls", "hosts"}
@@ -62,10 +70,8 @@ var queueKeys = map[string]string{
 // it cannot have; they are refused rather than ignored, because each of them
 // is a promise.
 var foreignKeys = map[string]string{
-	"idle":          "is for sessions that outlive a job; the pilots of a run leave with its job",
-	"max_cost":      "is for sites that cost money, which this version does not know; max_core_hours bounds a site with a queueing system",
-	"hub_cpu":       `is not supported: hubs run at the lowest priority; write hub = "none" to have none`,
-	"hub_bandwidth": `is not supported; write hub = "none" to have no hub there`,
+	"idle":     "is for sessions that outlive a job; the pilots of a run leave with its job",
+	"max_cost": "is for sites that cost money, which this version does not know; max_core_hours bounds a site with a queueing system",
 }
 
 // MinLease is the shortest lease: a shorter one would end pilots for a hiccup
@@ -191,6 +197,19 @@ func (f *siteField) hub() bool {
 		f.wrong(`%q is unknown; write hub = "auto" (the default) or hub = "none"`, s)
 	}
 	return s == "none"
+}
+
+// bounded reads a bound of a hub.
+func bounded[N int | int64](f *siteField, example string, parse func(string) (N, error)) N {
+	s, ok := f.text(example)
+	if !ok {
+		return 0
+	}
+	n, err := parse(s)
+	if err != nil {
+		f.wrong("%v", err)
+	}
+	return n
 }
 
 func (f *siteField) absolute() string {

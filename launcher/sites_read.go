@@ -59,7 +59,9 @@ func (e *FileError) Error() string {
 //	after = "2m"                        # use the site only if the job is short for this long
 //	scratch = "/scratch/me"             # where everything of ours is, there
 //	keep = true                         # leave the pilot binary for the next run
-//	hub = "none"                        # start no hub on head
+//	hub = "none"                        # start no hub on head; or bound it:
+//	hub_cpu = "10%"                     # of one core
+//	hub_bandwidth = "10MB/s"
 //	setup = ["module load java"]        # lines for sh, before each pilot
 //	gpus = 1                            # of each pilot
 //
@@ -227,6 +229,11 @@ func (r *sitesReader) read(tree map[string]any) (*Sites, error) {
 		}
 	}
 
+	for _, key := range hubKeys {
+		if d, _ := tree["defaults"].(map[string]any); d != nil && d[key] != nil && defaults.NoHub {
+			r.errorf([]string{"defaults", key}, "", `%q bounds a hub, and hub = "none" says that there is none; keep one of them`, key)
+		}
+	}
 	var sites []*Site
 	tables, ok := tree["site"].(map[string]any)
 	switch {
@@ -300,6 +307,7 @@ func (r *sitesReader) whole(path []string, t map[string]any, s *Site) {
 			break
 		}
 	}
+	r.hub(path, t, s)
 	if s.Batch() {
 		r.batch(path, s)
 	} else {
@@ -314,6 +322,28 @@ func (r *sitesReader) whole(path []string, t map[string]any, s *Site) {
 	if s.Slots > 0 && s.Cores > 0 && s.Slots > s.Cores {
 		r.errorf(append(path, "slots"), s.Name, "%d slots on %d cores; want at most a slot per core", s.Slots, s.Cores)
 	}
+}
+
+// hub checks what is said of a hub where there is none. What [defaults] say of
+// hubs does not concern such a site.
+func (r *sitesReader) hub(path []string, t map[string]any, s *Site) {
+	if !s.NoHub && !s.Local() {
+		return
+	}
+	for _, key := range hubKeys {
+		_, here := t[key]
+		_, none := t["hub"]
+		switch at := append(path, key); {
+		case !here:
+		case s.Local():
+			r.errorf(at, s.Name, `%q bounds a hub, and a "local:" site has none`, key)
+		case none:
+			r.errorf(at, s.Name, `%q bounds a hub, and hub = "none" says that there is none; keep one of them`, key)
+		default:
+			r.errorf(at, s.Name, `%q bounds a hub, and [defaults] say hub = "none"; write hub = "auto" here to have one`, key)
+		}
+	}
+	s.HubCPU, s.HubBandwidth = 0, 0
 }
 
 // queueing returns the name of the queueing system that a URL leads to, or nothing.

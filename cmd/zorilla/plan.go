@@ -79,6 +79,15 @@ func printPlan(out io.Writer, p *launcher.Plan) {
 		for _, step := range s.Steps {
 			fmt.Fprintf(out, "  %s\n", step)
 		}
+		switch local := strings.HasPrefix(s.URLs[0], "local:"); {
+		case s.Hub != nil:
+			fmt.Fprintf(out, "  hub: %v\n", s.Hub)
+		case !local:
+			fmt.Fprintln(out, "  hub: none")
+		}
+		if s.Policy != "" {
+			fmt.Fprintf(out, "  policy: %s\n", s.Policy)
+		}
 		for _, port := range s.Ports {
 			fmt.Fprintf(out, "  port: %s\n", port)
 		}
