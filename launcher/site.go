@@ -64,10 +64,10 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 		Polls:     s.polls,
 		Grace:     grace(site),
 		Gate:      s.gate,
-		Turn:      s.turn,
+		Observe:   s.run.operations.observe,
 
+		Turn:       s.turn,
 		AskTimeout: s.opts.AskTimeout,
-		Observe:    s.run.operations.observe,
 	})
 	if err != nil {
 		return nil, &usageError{err}

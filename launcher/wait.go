@@ -141,7 +141,7 @@ func (s *session) ask(ctx context.Context, site, question string, secret bool) (
 	}
 	s.mu.Unlock()
 	if ask == nil {
-		return "", errors.New("nobody can be asked; a key that is locked can be given to the agent with ssh-add")
+		return "", errors.New("nobody can be asked")
 	}
 	return ask(ctx, site, question, secret)
 }

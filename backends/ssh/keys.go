@@ -191,7 +191,7 @@ func (k *key) open(ctx context.Context, r *keyring) (gossh.Signer, error) {
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
-			return nil, fmt.Errorf("ask for its passphrase: %w", err)
+			return nil, fmt.Errorf("ask for its passphrase (ssh-add gives it to the agent): %w", err)
 		}
 		raw, err := gossh.ParseRawPrivateKeyWithPassphrase(k.pem, []byte(answer))
 		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && unchecked(k.pem) {

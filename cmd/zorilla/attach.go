@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,7 @@ func attachCommand(stdout, stderr *os.File) *cli.Command {
 		UsageText: "[flags] RUN",
 		Description: `It shows what has happened and what happens, with what the workers write from now
 on, and ends with the run's exit status. Sites whose login broke are logged in
-to again; questions, such as for a passphrase, are asked here. Ctrl-C ends only
+to again; questions, such as for a code, are asked here. Ctrl-C ends only
 the following: the run goes on.
 
 Examples:
@@ -69,11 +70,16 @@ func attach(c *cli.Context, stdout, stderr *os.File) error {
 	redialled := make(chan struct{})
 	go func() {
 		defer close(redialled)
-		if len(st.Detached()) == 0 {
+		lost := st.Detached()
+		if len(lost) == 0 {
 			return
+		}
+		if !c.Bool("quiet") {
+			screen.Say("logging in again to %s", strings.Join(lost, ", "))
 		}
 		if err := control.Redial(ctx, asker.Ask); err != nil && ctx.Err() == nil {
 			screen.Say("%v", err)
+			screen.Say("the run goes on; \"zorilla attach %s\" tries again", info.Begun.Run)
 		}
 	}()
 	var end *launcher.RunEnded

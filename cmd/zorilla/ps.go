@@ -18,8 +18,9 @@ func psCommand(stdout, stderr *os.File) *cli.Command {
 		Description: `A run is "running" while its launcher is, "dead" when its launcher ended without
 recording an end, and otherwise shown with its outcome. LEFT is the number of
 things that may still be at its sites; "zorilla gc" removes them. Runs that left
-nothing are forgotten after 30 days. Below the table are the sites where pilots wait
-in a queue, with the scheduler's own reason.
+nothing are forgotten after 30 days. Below the table are the sites that wait
+for you to attach, and those where pilots wait in a queue, with the scheduler's own
+reason.
 
 With --overlay it shows the network of a run that goes on: its nodes, where they are
 in the space of round-trip times, and the links between them and how each was made.
@@ -53,7 +54,7 @@ Exit status: 0; 2 when there is no such run; 3 when its launcher does not answer
 				return err
 			}
 			t := newTable(stdout, "RUN", "STATE", "AGE", "DONE", "RUNNING", "LEFT", "COMMAND")
-			var waits []string
+			var notes []string
 			for _, r := range runs {
 				st := r.Status
 				left := len(r.Leftovers)
@@ -63,8 +64,12 @@ Exit status: 0; 2 when there is no such run; 3 when its launcher does not answer
 						st = now
 					}
 					for _, site := range st.Sites {
-						if text := waiting(site.SiteChanged); text != "" {
-							waits = append(waits, r.Begun.Run+": "+text)
+						text := waiting(site.SiteChanged)
+						if site.State == "detached" {
+							text = fmt.Sprintf("site %s: detached%s", site.Site, because(firstLine(site.Error)))
+						}
+						if text != "" {
+							notes = append(notes, r.Begun.Run+": "+text)
 						}
 					}
 				}
@@ -77,7 +82,7 @@ Exit status: 0; 2 when there is no such run; 3 when its launcher does not answer
 			if err := t.flush(); err != nil {
 				return err
 			}
-			for _, text := range waits {
+			for _, text := range notes {
 				fmt.Fprintln(stdout, text)
 			}
 			return nil
