@@ -21,6 +21,7 @@ type RunStarted struct {
 	App     string   `json:"app"`
 	Workers int      `json:"workers"`
 	Min     int      `json:"min"`
+	Cores   int      `json:"cores,omitempty"` // of each worker; 0: a slot's
 	Out     string   `json:"out"`
 	Sites   []string `json:"sites"`
 }
@@ -62,6 +63,7 @@ type PilotChanged struct {
 	Role   string `json:"role"`  // "pilot" or "hub"
 	State  string `json:"state"` // "up" or "gone"
 	Slots  int    `json:"slots,omitempty"`
+	Cores  int    `json:"cores,omitempty"` // of all slots together
 	Reason string `json:"reason,omitempty"`
 }
 

@@ -23,7 +23,7 @@ func (s *session) Event(e core.Event) {
 	case core.PeerUp:
 		s.supply.peerUp(e.Peer)
 		if e.Peer.Role != wire.RoleLauncher {
-			s.events.emit(PilotChanged{Site: e.Peer.Site, Node: e.Peer.ID.String(), Name: e.Peer.Name, Role: e.Peer.Role.String(), State: "up", Slots: int(e.Peer.Offer.Slots)})
+			s.events.emit(PilotChanged{Site: e.Peer.Site, Node: e.Peer.ID.String(), Name: e.Peer.Name, Role: e.Peer.Role.String(), State: "up", Slots: int(e.Peer.Offer.Slots), Cores: int(e.Peer.Offer.Cores)})
 		}
 	case core.PeersDown:
 		for _, p := range e.Peers {

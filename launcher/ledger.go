@@ -59,8 +59,11 @@ type Made struct {
 	// Confirmed tells that it was surely made. Without that it may be there
 	// or not.
 	Confirmed bool
-	// Removed tells that it is surely gone.
-	Removed bool
+	// Removed tells that it is surely gone, RemovedAt when that was written down and
+	// How by what it was found out.
+	Removed   bool
+	RemovedAt time.Time
+	How       string
 }
 
 // Begun is the head of a ledger.
@@ -72,6 +75,8 @@ type Begun struct {
 	Out     string    `json:"out,omitempty"` // output directory
 	PID     int       `json:"pid"`           // of the launcher
 	Version string    `json:"version,omitempty"`
+	User    string    `json:"user,omitempty"` // who ran it, on this machine
+	Machine string    `json:"machine,omitempty"`
 }
 
 // entry is one line of a ledger.
@@ -139,6 +144,40 @@ func ReadLedger(path string) (*Ledger, error) {
 	return l, nil
 }
 
+// maxLedger is how many bytes of a ledger are read by salvageLedger.
+const maxLedger = 256 << 20
+
+// salvageLedger reads what it can of a ledger, for reading only, and counts the lines that
+// it cannot read. What one of those made is an entry without a [Kind].
+func salvageLedger(path string) (l *Ledger, damaged int, err error) {
+	l = &Ledger{err: errors.New("the ledger was opened for reading")}
+	f, err := os.Open(path)
+	if err != nil {
+		return l, 0, fmt.Errorf("open ledger: %w", err)
+	}
+	defer f.Close()
+	bad := 0 // lines so far that may have been about something made
+	damaged, err = eachLine(f, maxLedger, maxLedgerEntry, func(line []byte) bool {
+		var e entry
+		if json.Unmarshal(line, &e) != nil || e.V != 1 {
+			bad++
+			return false
+		}
+		if gap := e.Seq - len(l.made) - 1; e.Op == "made" && gap <= bad {
+			for range gap {
+				l.made = append(l.made, Made{Seq: len(l.made) + 1})
+				bad--
+			}
+		}
+		l.apply(e)
+		return true
+	})
+	if err != nil {
+		err = fmt.Errorf("read ledger %s: %w", path, err)
+	}
+	return l, damaged, err
+}
+
 // replay reads all entries. It returns the number of bytes of whole lines.
 func (l *Ledger) replay(r io.Reader) (whole int64, err error) {
 	br := bufio.NewReader(r)
@@ -182,7 +221,9 @@ func (l *Ledger) apply(e entry) {
 			m.What = *e.What
 		}
 		m.Confirmed = m.Confirmed || e.Op == "confirmed"
-		m.Removed = m.Removed || e.Op == "removed"
+		if e.Op == "removed" && !m.Removed {
+			m.Removed, m.RemovedAt, m.How = true, e.Time, e.How
+		}
 	}
 }
 
@@ -267,7 +308,7 @@ func (l *Ledger) Remove(seq int, how string) error {
 	if l.made[seq-1].Removed {
 		return nil
 	}
-	return l.append(entry{Op: "removed", Seq: seq, How: how}, false)
+	return l.append(entry{Op: "removed", Seq: seq, Time: time.Now().UTC(), How: how}, false)
 }
 
 // Begun returns the head of the ledger.

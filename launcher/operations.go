@@ -102,6 +102,9 @@ func openOperations(dir string) (*operations, error) {
 
 // observe takes down an operation at a site.
 func (o *operations) observe(op gat.Operation) {
+	if op.Op == "log in" && op.URL == "local:" {
+		return // it is no login: there is nobody to let us in
+	}
 	site, host, _ := strings.Cut(op.Site, "/")
 	if strings.Contains(op.URL, "+") && host == "head" {
 		host = "" // the same host, without its queueing system
@@ -240,6 +243,13 @@ func (o *operations) all() []OperationCount {
 		list[i].Jobs = slices.Clone(c.Jobs)
 	}
 	return list
+}
+
+// flush writes down what is not yet.
+func (o *operations) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.write()
 }
 
 // close writes down the rest.

@@ -110,18 +110,38 @@ func (o *Out) Create(rank int, stream string) (*os.File, error) {
 // WriteReport writes report.json in one step.
 func (o *Out) WriteReport(r Report) error {
 	data, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = o.writeFile("report.json", append(data, '\n'))
+	}
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	const name, part = "report.json", ".report.json.part"
-	if err := o.root.WriteFile(part, append(data, '\n'), 0o666); err != nil {
-		o.root.Remove(part)
-		return fmt.Errorf("write report: %w", err)
+	return nil
+}
+
+// WriteReceipt writes receipt.json and receipt.txt, each in one step.
+func (o *Out) WriteReceipt(r Receipt) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = o.writeFile("receipt.json", append(data, '\n'))
 	}
-	if err := o.root.Rename(part, name); err != nil {
-		return fmt.Errorf("write report: %w", err)
+	if err == nil {
+		err = o.writeFile("receipt.txt", []byte(r.Text()))
+	}
+	if err != nil {
+		return fmt.Errorf("write receipt: %w", err)
 	}
 	return nil
+}
+
+// writeFile writes a file in one step.
+func (o *Out) writeFile(name string, data []byte) error {
+	part := "." + name + ".part"
+	if err := o.root.WriteFile(part, data, 0o666); err != nil {
+		o.root.Remove(part)
+		return err
+	}
+	return o.root.Rename(part, name)
 }
 
 // Discard removes the directory again if nothing was put there and it was made by CreateOut.

@@ -114,7 +114,7 @@ func (s *session) main(ctx context.Context, stop Stopper) Result {
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.life, s.work = life, work
-	s.events.emit(RunStarted{App: s.job.App, Workers: s.job.Workers, Min: s.job.Min, Out: s.out.Path, Sites: siteNames(s.opts.Sites)})
+	s.events.emit(RunStarted{App: s.job.App, Workers: s.job.Workers, Min: s.job.Min, Cores: s.job.Cores, Out: s.out.Path, Sites: siteNames(s.opts.Sites)})
 	for _, text := range s.opts.Warnings {
 		s.events.emit(Warned{Text: text})
 	}
@@ -188,6 +188,8 @@ func (s *session) open() error {
 		Out:     s.out.Path,
 		PID:     os.Getpid(),
 		Version: s.opts.Version,
+		User:    userName(),
+		Machine: machineName(),
 	})
 	if err != nil {
 		s.out.Discard()
@@ -370,6 +372,10 @@ func (s *session) conclude(end core.JobEnded, err error) Result {
 	r.Report.Command, r.Report.Version = s.opts.Command, s.opts.Version
 	r.Report.Leftovers = LeftoversOf(s.run.Ledger.All(), s.reasonOf)
 	if err := s.out.WriteReport(r.Report); err != nil {
+		r.Err = errors.Join(r.Err, err)
+	}
+	s.run.operations.flush()
+	if err := s.out.WriteReceipt(readReceipt(s.run.Name, s.run.Path, true)); err != nil {
 		r.Err = errors.Join(r.Err, err)
 	}
 	return r

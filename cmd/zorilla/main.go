@@ -112,6 +112,7 @@ func newApp(stdout, stderr *os.File) *cli.App {
 		cancelCommand(stderr),
 		attachCommand(stdout, stderr),
 		gcCommand(stderr),
+		receiptCommand(stdout),
 		completionCommand(stdout),
 		manCommand(stdout),
 		versionCommand(stdout),
