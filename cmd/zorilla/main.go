@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/zorilla-grid/zorilla/backends/all"
 	"github.com/zorilla-grid/zorilla/launcher"
 	"github.com/zorilla-grid/zorilla/launcher/bundle"
 	"github.com/zorilla-grid/zorilla/pilot"
@@ -28,6 +29,9 @@ func main() { os.Exit(Main(os.Args, os.Stdout, os.Stderr)) }
 func Main(args []string, stdout, stderr *os.File) int {
 	if strings.TrimSuffix(filepath.Base(args[0]), ".exe") == bundle.LocalName {
 		return pilot.Main(args)
+	}
+	if status, played := all.Role(); played {
+		return status
 	}
 	return tell(newApp(stdout, stderr).Run(args), stderr)
 }
