@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/zorilla-grid/zorilla/backends/shell"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -85,7 +86,7 @@ func (a *asks) answer(conn net.Conn) {
 		io.Copy(io.Discard, conn)
 		cancel()
 	}()
-	answer, err := a.put(ctx, head[0], clean(string(prompt)))
+	answer, err := a.put(ctx, head[0], strings.Join(shell.Lines(string(prompt)), "\n"))
 	if err == nil {
 		conn.Write(append([]byte{'y'}, answer...))
 	}
@@ -101,6 +102,11 @@ func (a *asks) put(ctx context.Context, kind byte, prompt string) (string, error
 		return "", err
 	}
 	host := isHostKey(prompt)
+	if !host && shell.Expired(prompt) {
+		err := errors.New("the password has expired: the server asks for a new one")
+		a.fail(problem(gat.Denied, shell.HintExpired, err))
+		return "", err
+	}
 	answer, err := a.ask(ctx, a.site, prompt, kind == kindQuestion && !host)
 	switch {
 	case ctx.Err() != nil || kind == kindNotice:
@@ -110,7 +116,11 @@ func (a *asks) put(ctx context.Context, kind byte, prompt string) (string, error
 		}
 		return "", context.Canceled
 	case err != nil:
-		a.fail(fmt.Errorf("ask %q: %w", lastLine(prompt), err))
+		class, hint, cause := gat.Denied, "", err
+		if e, ok := errors.AsType[*gat.Error](err); ok {
+			class, hint, cause = e.Class, e.Hint, e.Err
+		}
+		a.fail(problem(class, hint, fmt.Errorf("ask %q: %w", lastLine(prompt), cause)))
 		return "", err
 	case kind == kindConfirm:
 		a.prompted()
@@ -131,17 +141,6 @@ func isHostKey(prompt string) bool {
 	return strings.Contains(prompt, "(yes/no") || strings.HasPrefix(prompt, "Please type 'yes'")
 }
 
-// clean makes a prompt fit to show, line by line.
-func clean(prompt string) string {
-	var lines []string
-	for line := range strings.Lines(prompt) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, printable(line))
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
 func (a *asks) count(n int) {
 	a.mu.Lock()
 	a.open += n
@@ -155,12 +154,12 @@ func (a *asks) waiting() bool {
 	return a.open > 0
 }
 
-// fail remembers that the user did not answer: he is not asked again.
+// fail remembers why the login is given up: nothing more is asked.
 func (a *asks) fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err == nil {
-		a.err = problem(gat.Denied, "", err)
+		a.err = err
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,25 @@ func newLogin(c *connector, url string, n *line) *login {
 	return &login{shell.New(n, shell.Config{URL: url, Host: c.to.String(), Sessions: c.b.Sessions}), c, n}
 }
 
-// Forward implements [gat.Forwarder].
+// How implements [gat.Described].
+func (l *login) How() string {
+	if l.line.own == nil {
+		return "the open ControlMaster"
+	}
+	// The last is that of the host itself.
+	all := authenticated.FindAllStringSubmatch(l.line.own.said.String(), -1)
+	if len(all) == 0 {
+		return "the system's ssh"
+	}
+	return all[len(all)-1][1] + ", by the system's ssh"
+}
+
+// authenticated is how ssh tells by what it has logged in.
+var authenticated = regexp.MustCompile(`(?m)^Authenticated to .* using "([a-z0-9-]{1,40})"`)
+
+// Forward implements [gat.Forwarder]. To unix sockets OpenSSH before 9.4 connects only
+// by listening here too, which would not tell whether the host does; the error then
+// matches [gat.ErrCannot].
 func (l *login) Forward(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := l.forward(ctx, network, address)
 	if err != nil {
@@ -43,6 +62,9 @@ func (l *login) forward(ctx context.Context, network, address string) (net.Conn,
 	host, port := address, uint32(muxUnix)
 	switch network {
 	case "unix":
+		if l.c.p.version.before(sockets) {
+			return nil, problem(gat.Permanent, "", fmt.Errorf("connect to %s: %w: OpenSSH %v connects to no sockets, %v does", address, gat.ErrCannot, l.c.p.version, sockets))
+		}
 	case "tcp":
 		h, p, err := net.SplitHostPort(address)
 		if err == nil {
@@ -284,4 +306,5 @@ var (
 	_ gat.Files     = (*login)(nil)
 	_ gat.Forwarder = (*login)(nil)
 	_ gat.Inward    = (*login)(nil)
+	_ gat.Described = (*login)(nil)
 )

@@ -25,6 +25,7 @@ type version struct{ major, minor int }
 var (
 	oldest   = version{6, 8} // ssh -G
 	requires = version{8, 4} // SSH_ASKPASS_REQUIRE
+	sockets  = version{9, 4} // forwarding to a unix socket without a listener
 )
 
 func (v version) before(w version) bool {
@@ -156,16 +157,16 @@ func exists(path string) bool {
 //	ClearAllForwardings     the user's forwardings are for the user's own sessions
 //	PermitLocalCommand      no, for the same reason
 //	EscapeChar              none: all bytes pass
-//	LogLevel                INFO, so that errors can be explained
+//	LogLevel                VERBOSE, so that it can be told what happened
 //	ServerAliveInterval     unless the user has set it
 //	ConnectTimeout          unless the user has set it
 func (b Backend) options(s settings, asks bool) []string {
 	o := []string{"-T", "-a", "-x", "-e", "none",
-		"-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no", "-o", "LogLevel=INFO"}
+		"-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no", "-o", "LogLevel=VERBOSE"}
 	if !asks {
 		o = append(o, "-o", "BatchMode=yes")
 	}
-	if s.has("serveraliveinterval") == "" {
+	if alive := s.has("serveraliveinterval"); alive == "" || alive == "300" && s.has("batchmode") == "yes" { // as Debian's ssh has it by itself
 		o = append(o, "-o", fmt.Sprintf("ServerAliveInterval=%d", seconds(b.KeepAlive)), "-o", fmt.Sprintf("ServerAliveCountMax=%d", aliveMisses))
 	}
 	if s.has("connecttimeout") == "" {

@@ -3,9 +3,12 @@
 package openssh_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -14,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/backends/openssh"
 	"github.com/zorilla-grid/zorilla/backends/shell"
@@ -140,35 +144,390 @@ func siteDir(t testing.TB, h *testbed.Host) string {
 
 func TestConformance(t *testing.T) {
 	f := testbed.Shared(t)
-	for name, c := range map[string]struct {
-		host           *testbed.Host
-		inner          string
-		break_, single bool
-	}{
-		"quiet":  {host: f.Bastion, inner: f.Inner1.Name},
-		"noisy":  {host: f.Plain},
-		"single": {host: f.Bastion, single: true},
-	} {
+	for name, host := range map[string]*testbed.Host{"quiet": f.Bastion, "noisy": f.Plain} {
 		t.Run(name, func(t *testing.T) {
 			b := client(t, f)
-			b.Single = c.single
 			h := gattest.Harness{
-				Dir:     siteDir(t, c.host),
+				Dir:     siteDir(t, host),
 				Find:    gattest.Processes,
 				Foreign: "4000000000.1.00000000",
 				NoSweep: true,
-				Inner:   c.inner,
-				Open: func(t testing.TB) gat.Login {
-					return open(t, b, target(c.host.Name, home(t, f)))
+				Open:    func(t testing.TB) gat.Login { return open(t, b, target(host.Name, home(t, f))) },
+				Break: func(t testing.TB, l gat.Login) {
+					path, _ := openssh.Socket(l)
+					if out, err := f.Command(t.Context(), "ssh", "-F", "/dev/null", "-S", path, "-O", "exit", "x").CombinedOutput(); err != nil {
+						t.Fatalf("%v: %s", err, out)
+					}
 				},
+			}
+			if host == f.Bastion {
+				h.Inner = f.Inner1.Name
 			}
 			gattest.Test(t, h)
 		})
 	}
 }
 
-var (
-	_ = errors.Is
-	_ net.Conn
-	_ exec.Cmd
-)
+// Without a shared connection a command is a login, but what it does is the same.
+func TestSingle(t *testing.T) {
+	f := testbed.Shared(t)
+	b := client(t, f)
+	b.Single = true
+	to := target(f.Bastion.Name, home(t, f))
+	l := open(t, b, to)
+	if out, code := run(t, l, "/bin/sh", "-c", `printf '%s' "$1"; exit 255`, "x", "a 'b'\n"); out != "a 'b'\n" || code != 255 {
+		t.Errorf("output %q, status %d", out, code)
+	}
+	if _, code := run(t, l, "/bin/sh", "-c", "kill -9 $$"); code != 128+9 {
+		t.Errorf("a command that is killed ends with %d", code)
+	}
+	name := siteDir(t, f.Bastion) + "/file"
+	data := bytes.Repeat([]byte("data"), 100_000)
+	for _, mode := range []os.FileMode{0o644, 0o600} { // by sftp and by commands
+		if err := l.(gat.Files).Put(t.Context(), name, mode, bytes.NewReader(data)); err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := l.(gat.Files).Get(t.Context(), name, &got, -1); err != nil || !bytes.Equal(got.Bytes(), data) {
+			t.Errorf("mode %v: %d bytes come back (%v)", mode, got.Len(), err)
+		}
+	}
+	if _, ok := l.(gat.Inward); ok {
+		t.Error("it claims to log in further")
+	}
+	nobody := to
+	nobody.URL = &url.URL{Scheme: "openssh", User: url.User("mallory"), Host: f.Bastion.Name}
+	refused(t, b, nobody, gat.Denied, "Permission denied", "ssh -l mallory bastion")
+}
+
+// hostOf is the configuration of a host that goes by another name, with what more is said of it.
+func hostOf(alias string, h *testbed.Host, lines ...string) string {
+	return "Host " + alias + "\nHostName " + h.Addr + "\nUser " + h.User + "\nHostKeyAlias " + h.Name + "\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// master opens a connection as a user does, and returns its configuration.
+func master(t testing.TB, f *testbed.Farm, alias string, h *testbed.Host) (config, path string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path = filepath.Join(dir, "%r@%h")
+	cmd := f.Command(t.Context(), "ssh", "-F", f.SSHConfig, "-M", "-S", path, "-f", "-N", h.Name)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("open a master: %v: %s", err, out)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("sockets of the master: %q, %v", found, err)
+	}
+	t.Cleanup(func() { endMaster(f, found[0]) })
+	return hostOf(alias, h, "ControlMaster auto", "ControlPath "+found[0], "PubkeyAuthentication no"), found[0]
+}
+
+func endMaster(f *testbed.Farm, path string) error {
+	return f.Command(context.Background(), "ssh", "-F", "/dev/null", "-S", path, "-O", "exit", "x").Run()
+}
+
+// The connection that the user has opened is used, needs no key and no answer, and
+// is left open.
+func TestOpenMaster(t *testing.T) {
+	f := testbed.Shared(t)
+	config, path := master(t, f, "mine", f.Bastion)
+	before, err := f.Bastion.LoginCount(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := target("mine", home(t, f, config))
+	prompted := 0
+	to.Prompted = func(context.Context) { prompted++ }
+	to.Ask = func(_ context.Context, _, question string, _ bool) (string, error) {
+		t.Errorf("the user is asked %q", question)
+		return "", errors.New("no")
+	}
+	b := client(t, f)
+	l := open(t, b, to)
+	if out, _ := run(t, l, "hostname"); strings.TrimSpace(out) != f.Bastion.Name {
+		t.Errorf("logged in to %q", out)
+	}
+	if used, own := openssh.Socket(l); own || used != path {
+		t.Errorf("the connection is at %s, ours: %v; want %s", used, own, path)
+	}
+	if prompted != 1 {
+		t.Error("a login that cannot be made again silently was not told of")
+	}
+	in, err := l.(gat.Inward).Inner(t.Context(), f.Inner1.Name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := run(t, in, "hostname"); strings.TrimSpace(out) != f.Inner1.Name {
+		t.Errorf("logged in to %q", out)
+	}
+	in.Close()
+	l.Close()
+	if after, err := f.Bastion.LoginCount(t.Context()); err != nil || after != before {
+		t.Errorf("%d logins at the server (%v)", after-before, err)
+	}
+	again := open(t, b, to)
+	if err := endMaster(f, path); err != nil {
+		t.Fatalf("the user's connection is gone with ours: %v", err)
+	}
+	select {
+	case <-again.Done():
+	case <-time.After(patience):
+		t.Fatal("the end of the user's connection goes unnoticed")
+	}
+	if err := again.Err(); gat.ClassOf(err) != gat.Transient || !strings.Contains(err.Error(), "ControlMaster") {
+		t.Errorf("%v", err)
+	}
+	// Now there is no key to log in with.
+	to.Ask = nil
+	refused(t, b, to, gat.Denied, "Permission denied", "ssh mine")
+}
+
+// A socket that nobody answers on is no connection: one of our own is made.
+func TestDeafMaster(t *testing.T) {
+	f := testbed.Shared(t)
+	dir, err := os.MkdirTemp("", "cm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	dead := filepath.Join(dir, "dead")
+	deaf, err := net.Listen("unix", filepath.Join(dir, "deaf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	go func() { // ends with the listener
+		for {
+			c, err := deaf.Accept()
+			if err != nil {
+				return
+			}
+			c.Write([]byte("SSH-2.0-what is this\r\n"))
+		}
+	}()
+	if err := os.WriteFile(dead, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dead, deaf.Addr().String(), filepath.Join(dir, "none")} {
+		l := open(t, client(t, f), target("bastion", home(t, f, "Host bastion", "ControlPath "+path)))
+		if _, own := openssh.Socket(l); !own {
+			t.Errorf("%s passes for a connection", path)
+		}
+		run(t, l, "true")
+	}
+}
+
+// Whatever ends the process that logged in, its connection ends with it.
+func TestKilled(t *testing.T) {
+	const role = "ZORILLA_OPENSSH_KILLED"
+	if where := os.Getenv(role); where != "" {
+		program, rest, _ := strings.Cut(where, "\n")
+		alias, dir, _ := strings.Cut(rest, "\n")
+		l, err := openssh.Backend{Program: program, Self: self(t)}.Open(context.Background(), target(alias, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, _ := openssh.Socket(l)
+		fmt.Println("socket " + path)
+		select {}
+	}
+	f := testbed.Shared(t)
+	b := client(t, f)
+	cmd := exec.CommandContext(t.Context(), self(t), "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), role+"="+b.Program+"\nbastion\n"+home(t, f))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	path, ok := strings.CutPrefix(strings.TrimSpace(line), "socket ")
+	if !ok {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if len(gattest.Processes(path)) == 0 {
+		t.Fatal("no process has the socket in its arguments: this test sees nothing")
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	eventually(t, "the connection and its directory are gone", func() bool {
+		_, err := os.Stat(filepath.Dir(path))
+		return os.IsNotExist(err) && len(gattest.Processes(path)) == 0
+	})
+}
+
+// patience is how long a test waits for what must happen.
+const patience = 30 * time.Second
+
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !holds(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not so after %v", what, patience)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	f := testbed.Shared(t)
+	l := open(t, client(t, f), target("bastion", home(t, f)))
+	path, _ := openssh.Socket(l)
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the directory is %v, %v", info.Mode(), err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); !os.IsNotExist(err) {
+		t.Errorf("after Close the directory is there: %v", err)
+	}
+	if left := gattest.Processes(path); len(left) > 0 {
+		t.Errorf("after Close there is %q", left)
+	}
+}
+
+func TestForward(t *testing.T) {
+	f := testbed.Shared(t)
+	b := client(t, f)
+	l := open(t, b, target("bastion", home(t, f)))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, err := l.(gat.Forwarder).Forward(ctx, "tcp", f.Inner1.Addr+":22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "SSH-2.0-") {
+		t.Errorf("%q, %v", line, err)
+	}
+	conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a deadline: %v", err)
+	}
+
+	socket := siteDir(t, f.Bastion) + "/socket"
+	p, err := l.(gat.Runner).Run(ctx, gat.Command{Argv: []string{"python3", "-c", `
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+print("up", flush=True)
+c, _ = s.accept()
+data = b""
+while True:
+    more = c.recv(100)
+    if not more: break
+    data += more
+c.sendall(data.upper())
+`, socket}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if line, err := bufio.NewReader(p.Stdout()).ReadString('\n'); line != "up\n" {
+		t.Skipf("no python3 on the host: %q, %v", line, err)
+	}
+	up, err := l.(gat.Forwarder).Forward(ctx, "unix", socket)
+	if errors.Is(err, gat.ErrCannot) {
+		t.Log(err)
+	} else if err != nil {
+		t.Error(err)
+	} else {
+		defer up.Close()
+		io.WriteString(up, "hello")
+		up.(interface{ CloseWrite() error }).CloseWrite()
+		if out, err := io.ReadAll(up); string(out) != "HELLO" {
+			t.Errorf("%q, %v", out, err)
+		}
+	}
+
+	for address, class := range map[string]gat.Class{f.Inner1.Addr + ":9": gat.Transient, "nowhere": gat.Invalid} {
+		if _, err := l.(gat.Forwarder).Forward(ctx, "tcp", address); gat.ClassOf(err) != class || errors.Is(err, gat.ErrForwarding) {
+			t.Errorf("%s: class %v, %v", address, gat.ClassOf(err), err)
+		}
+	}
+	no := open(t, b, target("noforward", home(t, f)))
+	if _, err := no.(gat.Forwarder).Forward(ctx, "tcp", f.Inner3.Addr+":22"); !errors.Is(err, gat.ErrForwarding) {
+		t.Errorf("%v is no ErrForwarding", err)
+	}
+	if _, err := no.(gat.Inward).Inner(ctx, "inner3", nil); !errors.Is(err, gat.ErrForwarding) {
+		t.Errorf("%v is no ErrForwarding", err)
+	}
+	// A command at the host makes the connection instead.
+	in, err := no.(gat.Inward).Inner(ctx, "inner3", func(ctx context.Context, _, addr string) (net.Conn, error) {
+		host, port, _ := net.SplitHostPort(addr)
+		p, err := no.(gat.Runner).Run(context.WithoutCancel(ctx), gat.Command{Argv: []string{"bash", "-c",
+			`exec 3<>"/dev/tcp/$0/$1"; cat <&3 & exec cat >&3`, host, port}})
+		if err != nil {
+			return nil, err
+		}
+		return &processConn{Process: p}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if out, _ := run(t, in, "hostname"); strings.TrimSpace(out) != f.Inner3.Name {
+		t.Errorf("logged in to %q", out)
+	}
+}
+
+// processConn is a connection over the standard streams of a process.
+type processConn struct {
+	gat.Process
+	net.Conn // nil: only the methods below are used
+}
+
+func (c *processConn) Read(p []byte) (int, error)  { return c.Stdout().Read(p) }
+func (c *processConn) Write(p []byte) (int, error) { return c.Stdin().Write(p) }
+func (c *processConn) Close() error                { return c.Process.Close() }
+
+// A cut network is noticed, and the job goes on.
+func TestCut(t *testing.T) {
+	f := testbed.SSH(t)
+	b := client(t, f)
+	b.KeepAlive = time.Second
+	to := target("plain", home(t, f, "ConnectTimeout 1"))
+	l := open(t, b, to)
+	ids, err := l.Submit(t.Context(), gat.JobSpec{Argv: []string{"/bin/sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"cat"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Plain.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-l.Done():
+	case <-time.After(patience):
+		t.Fatal("a cut connection goes unnoticed")
+	}
+	if err := l.Err(); gat.ClassOf(err) != gat.Transient || !strings.Contains(err.Error(), "not responding") {
+		t.Errorf("%v", err)
+	}
+	if code, err := p.Wait(); code != -1 || gat.ClassOf(err) != gat.Transient {
+		t.Errorf("the process over the cut connection ended with %d, %v", code, err)
+	}
+	refused(t, b, to, gat.Transient, "timed out")
+	if err := f.Plain.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, client(t, f), to)
+	if all, err := l.Status(t.Context(), ids...); err != nil || all[0].State != gat.Running {
+		t.Errorf("after the cut the job is %v, %v", all, err)
+	}
+	if err := l.Cancel(t.Context(), ids...); err != nil {
+		t.Error(err)
+	}
+}

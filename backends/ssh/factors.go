@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/zorilla-grid/zorilla/backends/shell"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
@@ -22,7 +21,6 @@ const (
 	maxRounds    = 32              // requests of keyboard-interactive, those without a question included
 	maxQuestions = 8               // of one request
 	maxSaid      = 24              // lines of the server's that are shown with one question
-	maxLine      = 200             // characters of such a line
 	confirmTime  = 2 * time.Minute // for a server's word on an answer: the user may have to confirm on a telephone
 )
 
@@ -30,9 +28,8 @@ const (
 var errHungUp = errors.New("the server closed the connection while it waited for an answer")
 
 const (
-	hintNobody  = "type the command in a terminal, have a key added that the server takes without a question, or use openssh:// with a connection that ssh keeps open (ControlMaster)"
-	hintWrong   = "codes are good for a few seconds and once; some servers lock an account after several wrong answers: log in with ssh first"
-	hintExpired = "log in with ssh in a terminal and choose a new one there; nothing was answered"
+	hintNobody = "type the command in a terminal, have a key added that the server takes without a question, or use openssh:// with a connection that ssh keeps open (ControlMaster)"
+	hintWrong  = "codes are good for a few seconds and once; some servers lock an account after several wrong answers: log in with ssh first"
 )
 
 // factors is what a server wanted in one login besides keys, and what came of it.
@@ -193,47 +190,11 @@ func (t *attempt) stop(err error) error {
 }
 
 func expiry() error {
-	return problem(gat.Denied, hintExpired, errors.New("the password has expired: the server asks for a new one"))
+	return problem(gat.Denied, shell.HintExpired, errors.New("the password has expired: the server asks for a new one"))
 }
-
-// renewal matches what servers say when they want a new password: PAM's modules, those
-// of directories and of one-time codes, whose PIN is such a password. "Will expire" is a
-// warning only, and a new code is none of it.
-var renewal = regexp.MustCompile(`(?i)\b(new|retype|re-enter)\s+(\S+\s+){0,2}(password|passphrase|pin)\b` +
-	`|\b(must|required to|need to|have to)\s+(\S+\s+){0,2}(change|reset|renew)\s+(\S+\s+){0,2}(password|passphrase|pin)\b` +
-	`|\b(password|passphrase|pin)\s+(has\s+|is\s+)?expired\b|\bexpired\s+(password|passphrase|pin)\b`)
 
 // expired tells whether a server wants a new password.
-func expired(texts ...string) bool {
-	return slices.ContainsFunc(texts, func(text string) bool {
-		return renewal.MatchString(strings.Join(lines(text), " "))
-	})
-}
+func expired(texts ...string) bool { return shell.Expired(texts...) }
 
-// lines makes text from a server fit to show: its lines without those that are empty,
-// with nothing in them that moves a cursor or the direction of writing.
-func lines(text string) []string {
-	var list []string
-	for l := range strings.Lines(text) {
-		if l = strings.TrimSpace(strings.Map(shown, strings.ToValidUTF8(l, "?"))); l == "" {
-			continue
-		}
-		if r := []rune(l); len(r) > maxLine {
-			l = string(r[:maxLine]) + "..."
-		}
-		if list = append(list, l); len(list) > 2*maxSaid {
-			break
-		}
-	}
-	return list
-}
-
-func shown(r rune) rune {
-	switch {
-	case unicode.IsSpace(r):
-		return ' '
-	case unicode.IsPrint(r):
-		return r
-	}
-	return '?'
-}
+// lines makes text from a server fit to show.
+func lines(text string) []string { return shell.Lines(text) }
