@@ -24,7 +24,10 @@ import (
 func (w *world) hub() (*process, wire.NodeID) {
 	w.t.Helper()
 	b := w.boot(wire.RoleHub)
-	b.Socket, b.Nice = "hub.sock", w.nice
+	b.Socket = "hub.sock"
+	if w.brief != nil {
+		w.brief(&b)
+	}
 	p := w.start(b)
 	conn, err := dialPatiently(w.t.Context(), filepath.Join(w.base, SessionDirName(session), b.Socket))
 	if err != nil {

@@ -207,7 +207,7 @@ func nices(t *testing.T, pid int) map[int]int {
 func TestNice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.nice = leastPriority
+	w.brief = func(b *Boot) { b.Nice = leastPriority }
 	p, _ := w.hub()
 	if got := nices(t, p.cmd.Process.Pid); len(got) != 1 || got[leastPriority] == 0 {
 		t.Errorf("the threads of a hub by priority: %v", got)

@@ -37,10 +37,10 @@ type world struct {
 	signer    *transport.Signer
 	ep        *transport.Endpoint
 	agent     *Agent
-	socket    string // that the primary listens on
-	base      string // of the agents
-	policy    string // file that they obey; empty means the host's
-	nice      int    // priority of hubs
+	socket    string      // that the primary listens on
+	base      string      // of the agents
+	policy    string      // file that they obey; empty means the host's
+	brief     func(*Boot) // what hubs are told beside the usual; may be nil
 	out       *os.Root
 	events    chan core.Event
 	hangUp    func() // ends the primary without a word
