@@ -118,6 +118,32 @@ func TestConfigurationMistakes(t *testing.T) {
 	})
 }
 
+// Servers of old are reached when the user's configuration allows what they need.
+func TestOldServer(t *testing.T) {
+	t.Parallel()
+	rs := newKey(t, "rsa")
+	sha1, err := gossh.NewSignerWithAlgorithms(rs.(gossh.AlgorithmSigner), []string{gossh.KeyAlgoRSA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{name: "h", hostKeys: []gossh.Signer{sha1}, old: true}
+	home := newHome(t)
+	know(t, home, s)
+	writeKey(t, home, "id_rsa", newRawKey(t, "rsa"), "")
+	tg := target(t, "ssh://me@h", home, s)
+	config := "Host h\n"
+	for _, line := range []string{"KexAlgorithms +diffie-hellman-group1-sha1", "HostKeyAlgorithms +ssh-rsa", "Ciphers +aes128-cbc"} {
+		refused(t, ssh.Backend{}, tg, gat.Permanent, "`Host h`", "`"+line+"`")
+		config += "  " + line + "\n"
+		configure(t, home, "%s", config)
+	}
+	if out, _, _ := run(t, login(t, ssh.Backend{}, tg), "echo", "hello"); out != "hello\n" {
+		t.Errorf("output %q", out)
+	}
+	configure(t, home, "PubkeyAuthentication no\n%s", config)
+	refused(t, ssh.Backend{}, tg, gat.Denied, "PubkeyAuthentication no")
+}
+
 func TestConfiguredJumps(t *testing.T) {
 	t.Parallel()
 	last, tg := setup(t, "last.inner:2222")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,12 +19,6 @@ import (
 // readAhead is how much is taken from the network at once. The SSH library
 // reads 4 KiB and a packet of 32 KiB by turns, which costs two system calls each.
 const readAhead = 256 << 10
-
-// ciphers lists the authenticated ciphers first, the cheap ones before.
-var ciphers = [...]string{
-	gossh.CipherAES128GCM, gossh.CipherChaCha20Poly1305, gossh.CipherAES256GCM,
-	gossh.CipherAES128CTR, gossh.CipherAES192CTR, gossh.CipherAES256CTR,
-}
 
 // A connector makes connections with the credentials of one login.
 type connector struct {
@@ -172,7 +167,7 @@ func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*li
 	unwatch := context.AfterFunc(ctx, func() { w.Close() })
 
 	// What the callbacks saw tells the steps of a failed handshake apart.
-	keeper, err := c.keeper(asking, h, clock)
+	keeper, err := c.keeper(ctx, h, clock)
 	if err != nil {
 		clock.stop()
 		unwatch()
@@ -187,16 +182,19 @@ func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*li
 			first := !keeper.trusted
 			err := keeper.check(key)
 			if err == nil && first {
-				clock.set(3 * h.timeout)
+				clock.set(3 * max(h.timeout, c.backend.Timeout))
 			}
 			return err
 		},
 		AuthCallback:  try.next,
 		ClientVersion: "SSH-2.0-Zorilla",
 	}
-	config.Ciphers = ciphers[:]
+	algorithms(config, h.config)
 	sc, chans, reqs, err := gossh.NewClientConn(w, h.addr(), config)
 	timedOut := clock.stop()
+	if err != nil {
+		err = &foreign{err}
+	}
 	if !unwatch() && err == nil {
 		sc.Close()
 		err = context.Cause(ctx)
@@ -223,5 +221,11 @@ func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*li
 	if p, ok := conn.(*proxyConn); ok && ctx.Err() == nil {
 		return nil, p.failure(h, timedOut, err)
 	}
-	return nil, greetError(ctx, h.endpoint, timedOut, err)
+	return nil, greetError(ctx, h, timedOut, err)
 }
+
+// foreign is an error with text of a server's in it, made fit to show.
+type foreign struct{ error }
+
+func (f *foreign) Error() string { return strings.Join(lines(f.error.Error()), " ") }
+func (f *foreign) Unwrap() error { return f.error }

@@ -10,8 +10,8 @@
 // agent, jump hosts, proxy command and known hosts come from the user's
 // ssh_config(5), which package sshconfig resolves for the host and for each jump host. What the
 // URL says wins: jump takes the place of ProxyJump and ProxyCommand, identity is the
-// only key for the host and the first one for jump hosts. Options that change what is sent,
-// not where and as whom, such as Ciphers or SendEnv, are not obeyed.
+// only key for the host and the first one for jump hosts. Of its algorithms those that only old
+// servers need are added to ours. What is sent otherwise, such as by SendEnv, is not obeyed.
 //
 // Keys are offered in the order of ssh(1); the error of a server that hangs up after
 // some of them says how to name the right one. The passphrase of an encrypted key is asked

@@ -89,8 +89,8 @@ func forwardError(e endpoint, err *gossh.OpenChannelError) error {
 }
 
 // greetError says why no secure channel came about on an open connection.
-func greetError(ctx context.Context, e endpoint, timedOut bool, err error) error {
-	at := "greet " + e.addr()
+func greetError(ctx context.Context, h *hop, timedOut bool, err error) error {
+	at := "greet " + h.addr()
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", at, context.Cause(ctx))
 	}
@@ -99,13 +99,13 @@ func greetError(ctx context.Context, e endpoint, timedOut bool, err error) error
 			fmt.Errorf("%s: no SSH greeting and key exchange in time: %w", at, errTimeout))
 	}
 	if neg, ok := errors.AsType[*gossh.AlgorithmNegotiationError](err); ok {
-		return problem(gat.Permanent, "the server is too old or too restricted", fmt.Errorf("%s: %w", at, neg))
+		return problem(gat.Permanent, allowing(h.written.host, neg), fmt.Errorf("%s: %w", at, err))
 	}
 	msg := err.Error()
 	switch {
 	case strings.Contains(msg, "overflow reading version string"), strings.Contains(msg, "invalid characters in version"),
 		strings.Contains(msg, "first packet should be msgKexInit"), strings.Contains(msg, "max packet length"), strings.Contains(msg, "invalid packet length"):
-		return problem(gat.Permanent, fmt.Sprintf("is %s the right port?", e.port), fmt.Errorf("%s: what answers is no SSH server: %w", at, err))
+		return problem(gat.Permanent, fmt.Sprintf("is %s the right port?", h.port), fmt.Errorf("%s: what answers is no SSH server: %w", at, err))
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
 		return problem(gat.Transient, "the server may limit connections (MaxStartups) or refuse this address", fmt.Errorf("%s: the connection was closed: %w", at, err))
 	}

@@ -35,6 +35,15 @@ func (h *hop) name() string {
 	return h.addr()
 }
 
+// names are the addresses that the server's keys may be known under. As ssh(1) does,
+// a server at an unusual port is trusted by the key of the host, but not refused by it.
+func (h *hop) names() []string {
+	if h.config.HostKeyAlias != "" || h.port == "22" {
+		return []string{h.name()}
+	}
+	return []string{h.name(), net.JoinHostPort(h.host, "22")}
+}
+
 // resolve looks up what the user's configuration says of a server.
 func (c *connector) resolve(ctx context.Context, e endpoint) (*hop, error) {
 	config, err := c.backend.Config.Resolve(ctx, c.home, e.host, e.user, e.port)

@@ -65,6 +65,10 @@ func (r *keyring) list() ([]*key, []string) {
 // are configured, the agent's keys that are configured, its other keys unless
 // IdentitiesOnly, and then what is configured and not in the agent.
 func (r *keyring) load() {
+	if v := r.config.Value("pubkeyauthentication"); (v == "no" || v == "false") && r.identity == "" {
+		r.notes = append(r.notes, "no keys are used, for the ssh configuration says PubkeyAuthentication no")
+		return
+	}
 	held, errs := agentKeys(r.agent)
 	for _, err := range errs {
 		r.notes = append(r.notes, err.Error())

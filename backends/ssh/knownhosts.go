@@ -31,7 +31,10 @@ var hostKeyOrder = [...]string{
 }
 
 // unknownHost is the error of a host of which nothing is known.
-type unknownHost struct{ text string }
+type unknownHost struct {
+	text string
+	bad  bool // it shows a certificate that is not valid
+}
 
 func (u *unknownHost) Error() string { return u.text }
 
@@ -159,17 +162,47 @@ func (k *knownHosts) want(h *hop) []knownhosts.KnownKey {
 	if err != nil {
 		return nil
 	}
-	ke, _ := errors.AsType[*knownhosts.KeyError](k.look(h, probe))
-	if ke == nil {
-		return nil
+	for _, name := range h.names() {
+		if ke, ok := errors.AsType[*knownhosts.KeyError](k.lookAs(name, probe)); ok && len(ke.Want) > 0 {
+			return ke.Want
+		}
 	}
-	return ke.Want
+	return nil
 }
 
-// look looks up a key or certificate of h. Hosts are known by their names, so the
-// address behind one is never looked at.
+// look looks up a key or certificate of h.
 func (k *knownHosts) look(h *hop, key gossh.PublicKey) error {
-	return k.callback(h.name(), named(h.name()), key)
+	var first error
+	for i, name := range h.names() {
+		err := k.lookAs(name, key)
+		ke, ok := errors.AsType[*knownhosts.KeyError](err)
+		if _, cert := key.(*gossh.Certificate); cert && noAuthority(err) {
+			ke, ok = nil, true
+		}
+		switch {
+		case err == nil:
+			return nil
+		case !ok: // something is known by this name
+			return err
+		case i == 0:
+			first = err
+			if ke != nil && len(ke.Want) > 0 {
+				return err
+			}
+		}
+	}
+	return first
+}
+
+// lookAs looks up a key or certificate by a name. The address behind it is never
+// looked at.
+func (k *knownHosts) lookAs(name string, key gossh.PublicKey) error {
+	return k.callback(name, named(name), key)
+}
+
+// noAuthority reports whether err says that a certificate is by no authority for the host.
+func noAuthority(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "no authorities")
 }
 
 // algorithms lists the host key algorithms to ask h for: those of the keys
@@ -243,7 +276,7 @@ func (k *knownHosts) check(h *hop, key gossh.PublicKey) error {
 		}
 		return problem(gat.Denied,
 			fmt.Sprintf("log in once with `%s` and say yes only if it shows the fingerprint the host's administrator gives, now %s", k.ssh(h), print),
-			&unknownHost{fmt.Sprintf("the host key of %s is unknown: the host shows %s %s%s", h.addr(), key.Type(), print, why)})
+			&unknownHost{text: fmt.Sprintf("the host key of %s is unknown: the host shows %s %s%s", h.addr(), key.Type(), print, why)})
 	}
 	var cures []string
 	for _, f := range files {
@@ -256,15 +289,16 @@ func (k *knownHosts) check(h *hop, key gossh.PublicKey) error {
 }
 
 // checkCertificate says what to make of a host's certificate that was refused for a
-// reason. As with ssh(1) a host that is known by the key itself needs no certificate.
+// reason: as with ssh(1) the key in it counts then as if there were no certificate.
 func (k *knownHosts) checkCertificate(h *hop, cert *gossh.Certificate, why error) error {
 	for what, key := range map[string]gossh.PublicKey{"host key": cert.Key, "authority": cert.SignatureKey} {
 		if re, ok := errors.AsType[*knownhosts.RevokedError](k.look(h, key)); ok {
 			return k.revoked(h, what, key, re)
 		}
 	}
-	if k.look(h, cert.Key) == nil {
-		return nil
+	err := k.check(h, cert.Key)
+	if _, unknown := errors.AsType[*unknownHost](err); !unknown {
+		return err
 	}
 	var known []string
 	for _, w := range k.want(h) {
@@ -273,17 +307,21 @@ func (k *knownHosts) checkCertificate(h *hop, cert *gossh.Certificate, why error
 		}
 	}
 	at := fmt.Sprintf("the host certificate of %s, by the authority %s %s", h.addr(), cert.SignatureKey.Type(), gossh.FingerprintSHA256(cert.SignatureKey))
+	bad := func(hint, format string, args ...any) error {
+		return problem(gat.Denied, hint, &unknownHost{text: at + fmt.Sprintf(format, args...), bad: true})
+	}
 	switch reason := why.Error(); {
-	case strings.Contains(reason, "no authorities"):
-		return problem(gat.Denied, "somebody may be listening in; if the host's administrator confirms the new authority, correct the @cert-authority line",
-			fmt.Errorf("%s: the authority is not known for this host: known is %s", at, strings.Join(known, ", ")))
+	case noAuthority(why):
+		// Authorities for many hosts (*) need not be those of all of them.
+		return problem(gat.Denied, "somebody may be listening in; if the host's administrator confirms the authority, add it to the @cert-authority lines",
+			&unknownHost{text: fmt.Sprintf("%s: the authority is not known for this host: known is %s", at, strings.Join(known, ", "))})
 	case strings.Contains(reason, "principal"):
-		return problem(gat.Denied, "use one of these names in the URL, or set HostKeyAlias to it in ~/.ssh/config",
-			fmt.Errorf("%s, is not for this name but for: %s", at, printable(strings.Join(cert.ValidPrincipals, ", "))))
+		return bad("use one of these names in the URL, or set HostKeyAlias to it in ~/.ssh/config",
+			", is not for this name but for: %s", printable(strings.Join(cert.ValidPrincipals, ", ")))
 	case strings.Contains(reason, "expired"), strings.Contains(reason, "not yet valid"):
-		return problem(gat.Denied, "the host's administrator must renew it; is the clock of this machine right?", fmt.Errorf("%s: %w", at, why))
+		return bad("the host's administrator must renew it; is the clock of this machine right?", ": %v", why)
 	default:
-		return problem(gat.Denied, "the host's administrator must make a new one", fmt.Errorf("%s: %w", at, why))
+		return bad("the host's administrator must make a new one", ": %v", &foreign{why})
 	}
 }
 
@@ -295,8 +333,14 @@ func (k *knownHosts) revoked(h *hop, what string, key gossh.PublicKey, re *known
 
 // noCommonKey says that the server has no key of a kind we take.
 func (k *knownHosts) noCommonKey(h *hop, neg *gossh.AlgorithmNegotiationError) error {
-	hint := "the server is too old or too restricted"
-	if want := k.want(h); len(want) > 0 {
+	hint := allowing(h.written.host, neg)
+	want := k.want(h)
+	for _, w := range want {
+		if slices.Contains(neg.RequestedAlgorithms, w.Key.Type()) { // the right key, by a signature we do not take
+			return problem(gat.Permanent, hint, fmt.Errorf("the server signs with its host keys by %s only", strings.Join(neg.RequestedAlgorithms, ", ")))
+		}
+	}
+	if len(want) > 0 {
 		hint = fmt.Sprintf("known is a %s key at %s:%d; if the host's administrator confirms a new key, run `%s`, then log in once with `%s`",
 			want[0].Key.Type(), want[0].Filename, want[0].Line, k.keygen(h, want[0].Filename), k.ssh(h))
 	}

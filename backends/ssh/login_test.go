@@ -113,11 +113,13 @@ func TestKnownHosts(t *testing.T) {
 		"bad lines":     {at: "h", keys: all, lines: []string{"rubbish", "h ssh-ed25519 AAAA", "|1|x h ssh-ed25519 x", "", "# x", "h ssh-new AAAACHNzaC1uZXc=", line("h", ec)}, alg: gossh.KeyAlgoECDSA256},
 		"two for one":   {at: "h", keys: []gossh.Signer{ed}, lines: []string{line("h", other), line("h", ed)}, alg: gossh.KeyAlgoED25519},
 		"unknown":       {at: "h", keys: all, says: []string{"unknown", gossh.FingerprintSHA256(ed.PublicKey()), "ssh -o UserKnownHostsFile=", " me@h`"}},
-		"unknown port":  {at: "h:2222", keys: all, lines: []string{line("h", ed)}, says: []string{"unknown", "-p 2222 me@h`"}},
+		"unknown port":  {at: "h:2222", keys: all, lines: []string{line("h", other)}, says: []string{"unknown", "-p 2222 me@h`"}},
 		"changed":       {at: "h", keys: all, lines: []string{"# one", line("h", other)}, says: []string{"changed", gossh.FingerprintSHA256(ed.PublicKey()), gossh.FingerprintSHA256(other.PublicKey()), "known_hosts:2", "ssh-keygen -f ", " -R h`"}},
 		"changed port":  {at: "h:2222", keys: all, lines: []string{line("[h]:2222", other)}, says: []string{"changed", "-R '[h]:2222'"}},
 		"kind is gone":  {at: "h", keys: []gossh.Signer{rs}, lines: []string{line("h", ed)}, says: []string{"changed", gossh.FingerprintSHA256(rs.PublicKey())}},
 		"revoked":       {at: "h", keys: []gossh.Signer{ed}, lines: []string{line("h", ed), "@revoked " + line("*", ed)}, says: []string{"revoked", "known_hosts:2"}},
+		"only the host": {at: "h:2222", keys: all, lines: []string{line("h", ec)}, alg: gossh.KeyAlgoECDSA256},
+		"another at 22": {at: "h:2222", keys: all, lines: []string{line("h", ec), line("[h]:2222", other)}, says: []string{"changed", "-R '[h]:2222'"}},
 		"excluded host": {at: "n4.grid", keys: all, lines: []string{line("*.grid,!n4.grid", ec)}, says: []string{"unknown"}},
 	} {
 		t.Run(name, func(t *testing.T) {

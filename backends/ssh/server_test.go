@@ -44,6 +44,7 @@ type server struct {
 	deaf     bool                                        // passes no signals on
 	noExec   bool                                        // refuses to execute anything
 	sftp     string                                      // "", "none" or noise before it
+	old      bool                                        // knows only what was common in 2010
 	auth     func(*gossh.ServerConfig)                   // changes how clients authenticate, nil for not at all
 
 	mu      sync.Mutex
@@ -78,6 +79,9 @@ func (s *server) serve(conn net.Conn) {
 	}
 	if s.auth != nil {
 		s.auth(config)
+	}
+	if s.old {
+		config.KeyExchanges, config.Ciphers = []string{gossh.InsecureKeyExchangeDH1SHA1}, []string{gossh.InsecureCipherAES128CBC}
 	}
 	for _, k := range s.hostKeys {
 		config.AddHostKey(k)

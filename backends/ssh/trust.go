@@ -43,15 +43,18 @@ func (c *connector) keeper(ctx context.Context, h *hop, clock *alarm) (*keeper, 
 // check says whether to go on with a server that shows key.
 func (k *keeper) check(key gossh.PublicKey) error {
 	k.err = k.known.check(k.h, key)
-	if _, unknown := errors.AsType[*unknownHost](k.err); unknown {
-		k.err = k.first(key, k.err)
+	if unknown, ok := errors.AsType[*unknownHost](k.err); ok {
+		if cert, ok := key.(*gossh.Certificate); ok {
+			key = cert.Key
+		}
+		k.err = k.first(key, unknown, k.err)
 	}
 	k.trusted = k.err == nil
 	return k.err
 }
 
-// first decides about the key of a host of which nothing is known.
-func (k *keeper) first(key gossh.PublicKey, refusal error) error {
+// first decides about the key of a host of which nothing is known; refusal says so.
+func (k *keeper) first(key gossh.PublicKey, unknown *unknownHost, refusal error) error {
 	ask := k.c.target.Ask
 	strict := k.h.config.StrictHostKeyChecking
 	d := k.c.shared.host(k.h.name(), string(key.Marshal()))
@@ -67,12 +70,12 @@ func (k *keeper) first(key gossh.PublicKey, refusal error) error {
 	switch k.known = known; {
 	case d.trusted || known.check(k.h, key) == nil:
 		return nil
-	case strict == sshconfig.Yes, strict == sshconfig.Ask && ask == nil:
+	case strict == sshconfig.Yes, strict == sshconfig.Ask && ask == nil, strict != sshconfig.Ask && unknown.bad:
 		return refusal
 	case d.refused != nil && time.Since(d.at) < refusalTime:
 		return d.refused
 	case strict == sshconfig.Ask:
-		if err := k.ask(key); err != nil {
+		if err := k.ask(key, unknown); err != nil {
 			if again, ok := errors.AsType[*gat.Error](err); k.ctx.Err() == nil && !(ok && again.Class == gat.Transient) {
 				d.refused, d.at = err, time.Now()
 			}
@@ -92,7 +95,7 @@ func (k *keeper) first(key gossh.PublicKey, refusal error) error {
 }
 
 // ask has the user decide, as ssh does: by yes, no or the fingerprint.
-func (k *keeper) ask(key gossh.PublicKey) error {
+func (k *keeper) ask(key gossh.PublicKey, unknown *unknownHost) error {
 	print := gossh.FingerprintSHA256(key)
 	at := k.h.addr()
 	if k.h.port == "22" {
@@ -102,8 +105,10 @@ func (k *keeper) ask(key gossh.PublicKey) error {
 		at = k.h.written.host + " (" + at + ")"
 	}
 	question := fmt.Sprintf("the host key of %s is unknown: it shows %s %s. Trust it, if its administrator gives the same? (yes/no)", at, strings.TrimPrefix(key.Type(), "ssh-"), print)
-	resume := k.clock.pause()
-	defer resume()
+	if unknown.bad {
+		question = unknown.text + "\n" + question
+	}
+	defer k.clock.pause()()
 	no := func(err error) error {
 		return problem(gat.Denied, "ask the host's administrator for the fingerprint of its key", fmt.Errorf("the host key of %s, %s %s, is not trusted: %w", k.h.addr(), key.Type(), print, err))
 	}

@@ -290,6 +290,44 @@ func TestHostCertificates(t *testing.T) {
 	}
 }
 
+// With a certificate that is not valid the host is one without: unknown, and
+// the user's decision.
+func TestBadHostCertificateIsAskedAbout(t *testing.T) {
+	t.Parallel()
+	ca, key := newKey(t, "ed25519"), newKey(t, "ed25519")
+	for _, c := range []struct {
+		name, config string
+		change       func(*gossh.Certificate)
+		by           gossh.Signer
+		answers      []string
+		asked        string // part of the question
+		says         string
+	}{
+		{"expired", "", func(c *gossh.Certificate) { c.ValidBefore = 1 }, ca, []string{"yes"}, "expired", ""},
+		{"expired and unasked", "StrictHostKeyChecking accept-new\n", func(c *gossh.Certificate) { c.ValidBefore = 1 }, ca, nil, "", "expired"},
+		{"unknown authority", "", nil, newKey(t, "ed25519"), []string{"yes"}, "unknown", ""},
+		{"unknown authority and unasked", "StrictHostKeyChecking accept-new\n", nil, newKey(t, "ed25519"), nil, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s, tg, d, _ := strange(t, c.config, c.answers...)
+			s.hostKeys = []gossh.Signer{key, hostCert(t, key, c.by, c.change)}
+			addLine(t, tg.Home, "@cert-authority "+knownhosts.Line([]string{"*"}, ca.PublicKey()))
+			if c.says != "" {
+				refused(t, ssh.Backend{}, tg, gat.Denied, c.says)
+				return
+			}
+			login(t, ssh.Backend{}, tg)
+			login(t, ssh.Backend{}, tg)
+			if len(d.asked) != len(c.answers) || len(d.asked) > 0 && !(strings.Contains(d.asked[0], c.asked) && strings.Contains(d.asked[0], gossh.FingerprintSHA256(key.PublicKey()))) {
+				t.Errorf("asked %q", d.asked)
+			}
+			s.hostKeys = []gossh.Signer{newKey(t, "ed25519")}
+			refused(t, ssh.Backend{}, tg, gat.Denied, "changed")
+		})
+	}
+}
+
 // userCert writes a certificate for a key into a home.
 func userCert(t *testing.T, home, name string, pub gossh.PublicKey, ca gossh.Signer, kind uint32, user string) string {
 	t.Helper()

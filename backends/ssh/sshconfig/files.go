@@ -20,6 +20,7 @@ var (
 	single = [...]string{
 		"hostname", "user", "port", "addressfamily", "hostkeyalias", "proxyjump", "proxycommand", "identitiesonly", "identityagent",
 		"userknownhostsfile", "globalknownhostsfile", "stricthostkeychecking", "hashknownhosts", "connecttimeout", "proxyusefdpass",
+		"pubkeyauthentication", "kexalgorithms", "ciphers", "macs", "hostkeyalgorithms",
 	}
 	multiple = [...]string{"identityfile", "certificatefile"}
 )
