@@ -110,7 +110,7 @@ func (p program) resolve(ctx context.Context, env, options []string, to address)
 	out, errs, err := p.run(ctx, env, args...)
 	if err != nil {
 		if _, ok := errors.AsType[*exec.ExitError](err); ok {
-			return nil, problem(gat.Invalid, "ssh reads ~/.ssh/config and /etc/ssh/ssh_config", fmt.Errorf("ssh does not take its configuration: %s", lastLine(errs)))
+			return nil, problem(gat.Invalid, "ssh reads ~/.ssh/config and /etc/ssh/ssh_config", fmt.Errorf("ssh does not take its configuration: %s", strings.Join(shell.Lines(errs), "; ")))
 		}
 		return nil, fmt.Errorf("ask ssh for its configuration: %w", err)
 	}
