@@ -3,6 +3,7 @@ package gat
 import (
 	"context"
 	"net/url"
+	"time"
 )
 
 // Describe describes the site's queueing system. Sites without one give an error
@@ -22,9 +23,10 @@ func (s *Site) Describe(ctx context.Context) (QueueInfo, error) {
 }
 
 // Find returns the user's jobs of a name that have not ended, as the first URL
-// that can tells. Sites without a queueing system give an error that matches [ErrCannot].
+// that can tells, by a listing that is not older than since. It waits for one, up to
+// the time between two listings. Sites without a queueing system give an error that matches [ErrCannot].
 // See [Finder].
-func (s *Site) Find(ctx context.Context, name string) ([]JobStatus, error) {
+func (s *Site) Find(ctx context.Context, name string, since time.Time) ([]JobStatus, error) {
 	var all []JobStatus
 	err := s.each(ctx, "find jobs", s.routes, func(ctx context.Context, r *route, l Login) error {
 		a, err := able[Finder](l, "find jobs by name")
@@ -32,7 +34,7 @@ func (s *Site) Find(ctx context.Context, name string) ([]JobStatus, error) {
 			return err
 		}
 		o := s.observe(r, "find jobs", name)
-		found, err := a.Find(ctx, name)
+		found, err := a.Find(ctx, name, since)
 		if o.end(err) != nil {
 			return err
 		}

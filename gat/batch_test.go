@@ -73,7 +73,7 @@ func TestNoQueue(t *testing.T) {
 		s := site(t, gat.SiteConfig{}, gatmem.Backend{"": gatmem.New()}, "mem:")
 		_, describe := s.Describe(t.Context())
 		_, inside := s.Inside(t.Context(), "job.1.mem", 0, gat.Command{Argv: tool("args")})
-		_, find := s.Find(t.Context(), "x")
+		_, find := s.Find(t.Context(), "x", time.Time{})
 		head := s.Head()
 		defer head.Close()
 		_, run := head.Run(t.Context(), gat.Command{Argv: tool("args")})
@@ -96,10 +96,10 @@ func TestQueueAbilities(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found, err := s.Find(t.Context(), "mine"); err != nil || len(found) != 2 || found[0].ID != ids[0] {
+		if found, err := s.Find(t.Context(), "mine", time.Now()); err != nil || len(found) != 2 || found[0].ID != ids[0] {
 			t.Errorf("found are %v, %v", found, err)
 		}
-		if found, err := s.Find(t.Context(), "others"); err != nil || len(found) != 0 {
+		if found, err := s.Find(t.Context(), "others", time.Time{}); err != nil || len(found) != 0 {
 			t.Errorf("found of others are %v, %v", found, err)
 		}
 		inside := func(id gat.JobID) error {

@@ -3,15 +3,16 @@ package gat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 )
 
 // Submit starts spec.Count jobs and returns their identifiers, in order, the
 // same whether one URL or several were needed. When only some could be started
-// it returns those together with an error. A connection that breaks while jobs
-// are being submitted is an error at once, of class [Transient]: whether they
-// started cannot be known, so they are not submitted again.
+// it returns those together with an error. When it cannot be known whether jobs
+// started, because the connection broke or the answer was lost, they are not
+// submitted again: that is an error at once, which matches [ErrUnsure].
 func (s *Site) Submit(ctx context.Context, spec JobSpec) ([]JobID, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, &Error{Class: Invalid, Op: "submit", Site: s.cfg.Name, Err: err}
@@ -27,8 +28,14 @@ func (s *Site) Submit(ctx context.Context, spec JobSpec) ([]JobID, error) {
 		o.about(ids).end(err)
 		got = append(got, ids...)
 		s.submitted(r, ids)
-		if err != nil && ended(l) {
-			return &finalError{&Error{Class: Transient, Err: err, Hint: "the connection broke: some jobs may have started"}}
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrUnsure):
+			return &finalError{err}
+		case ended(l):
+			return &finalError{&Error{Class: Transient, Err: fmt.Errorf("%w: %w", ErrUnsure, err), Hint: "the connection broke"}}
+		case ctx.Err() != nil:
+			return &finalError{fmt.Errorf("%w: %w", ErrUnsure, err)}
 		}
 		if len(got) >= count {
 			return nil

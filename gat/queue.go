@@ -138,9 +138,9 @@ type Insider interface {
 type Finder interface {
 	// Find returns the user's jobs of that name (JobSpec.Name) that the queueing
 	// system lists and that have not ended, tasks of arrays each by itself, at most
-	// MaxCount of them. The listing may be the shared one (see [Polls]), as old as
-	// those are.
-	Find(ctx context.Context, name string) ([]JobStatus, error)
+	// MaxCount of them. The listing may be the shared one (see [Polls]), but is not
+	// older than since: Find waits until there may be one that is new enough.
+	Find(ctx context.Context, name string, since time.Time) ([]JobStatus, error)
 }
 
 // Renderer is the ability of a [Backend] to show what it would submit.

@@ -104,6 +104,10 @@ var (
 
 	// ErrCannot matches errors that say that a backend lacks an optional ability.
 	ErrCannot = errors.New("the backend lacks the ability")
+
+	// ErrUnsure matches errors of Submit after which jobs may be there, or come
+	// soon, whose identifiers are not known. [Site.Find] finds them by their name.
+	ErrUnsure = errors.New("jobs may have been submitted nevertheless")
 )
 
 // Site is one site, reached by one or more URLs. It carries what all backends

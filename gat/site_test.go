@@ -262,7 +262,7 @@ func TestSubmitNotRepeatedWhenConnectionBreaks(t *testing.T) {
 		})
 		s := site(t, gat.SiteConfig{}, gatmem.Backend{"a": a, "b": b}, "mem://a", "mem://b")
 		_, err := s.Submit(t.Context(), gat.JobSpec{Argv: tool("sleep")})
-		want := "site das: submit mem://a: connection reset (the connection broke: some jobs may have started)"
+		want := "site das: submit mem://a: jobs may have been submitted nevertheless: connection reset (the connection broke)"
 		if err == nil || err.Error() != want || gat.ClassOf(err) != gat.Transient {
 			t.Errorf("got %v, want %s", err, want)
 		}

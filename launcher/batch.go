@@ -51,6 +51,7 @@ type batchRun struct {
 	submissions int
 	growth      growth      // what the hub is to do while we are away
 	grown       []gat.JobID // that it has submitted
+	doubt       doubt       // about the last submission
 	inside      bool        // pilots are called through the scheduler
 	reached     bool        // a pilot has called by itself
 	told        bool        // why the site was given up

@@ -149,7 +149,7 @@ func inQueue(ctx context.Context, site *gat.Site, ids []gat.JobID, names []strin
 		live = slices.DeleteFunc(list, func(st gat.JobStatus) bool { return st.State == gat.Unknown || st.State.Final() })
 	}
 	for _, name := range names {
-		found, err := site.Find(ctx, name)
+		found, err := site.Find(ctx, name, time.Time{})
 		if errors.Is(err, gat.ErrCannot) {
 			continue
 		}

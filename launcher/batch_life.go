@@ -149,7 +149,10 @@ func (b *batchRun) submit(ctx context.Context, n int) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(submitHalt, cancel) })
 	defer stop()
-	ids, each, err := b.trySubmit(ctx, sctx, n)
+	ids, each, err := b.lost(sctx)
+	if len(ids) == 0 && err == nil {
+		ids, each, err = b.trySubmit(ctx, sctx, n)
+	}
 	b.mu.Lock()
 	now := time.Now()
 	switch class := gat.ClassOf(err); {
@@ -193,6 +196,11 @@ func (b *batchRun) trySubmit(ctx, sctx context.Context, n int) (ids []gat.JobID,
 		return nil, each, err
 	}
 	ids, err = r.gat.Submit(sctx, spec)
+	if errors.Is(err, gat.ErrUnsure) {
+		b.mu.Lock()
+		b.doubt = doubt{time.Now(), each}
+		b.mu.Unlock()
+	}
 	switch {
 	case len(ids) > 0:
 		err = errors.Join(err, r.s.run.Ledger.Confirm(seq, func(w *What) {

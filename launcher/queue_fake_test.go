@@ -4,7 +4,6 @@ package launcher_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -99,7 +98,7 @@ func (l *fakeLogin) Describe(context.Context) (gat.QueueInfo, error) {
 	return gat.QueueInfo{Scheduler: "Fake", Nodes: []string{"localhost"}}, nil
 }
 
-func (l *fakeLogin) Find(_ context.Context, name string) (list []gat.JobStatus, err error) {
+func (l *fakeLogin) Find(_ context.Context, name string, _ time.Time) (list []gat.JobStatus, err error) {
 	l.q.mu.Lock()
 	defer l.q.mu.Unlock()
 	for _, id := range l.q.order {
@@ -148,7 +147,7 @@ func (l *fakeLogin) Submit(_ context.Context, spec gat.JobSpec) ([]gat.JobID, er
 	q.wake()
 	if q.lose > 0 {
 		q.lose--
-		return nil, &gat.Error{Class: gat.Transient, Err: errors.New("timed out waiting for an answer")}
+		return nil, &gat.Error{Class: gat.Transient, Err: fmt.Errorf("%w: timed out waiting for an answer", gat.ErrUnsure)}
 	}
 	return ids, nil
 }

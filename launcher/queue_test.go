@@ -228,23 +228,28 @@ func TestQueueLost(t *testing.T) {
 	nothingHere(t, r.Run)
 }
 
-// TestQueueAnswerLost: jobs of a submission whose answer was lost are found by their name in
-// the end.
+// TestQueueAnswerLost: jobs of a submission whose answer was lost are found by their name,
+// and no others are submitted.
 func TestQueueAnswerLost(t *testing.T) {
 	b := localBench(t)
 	q := newFakeQueue(t, "fake")
 	q.lose = 1
-	q.arrive = func(j *fakeJob) {
-		if q.submits > 1 {
-			j.start()
-		}
-	}
+	q.arrive = nil // they do not call before they are found
 	x := b.startWith([]*fakeQueue{q}, launcher.Job{App: b.script("echo here\n"), Workers: 2}, q.site(2))
+	x.await("the jobs are known", time.Minute, func(e launcher.Event) bool {
+		s, ok := e.Data.(launcher.SiteChanged)
+		return ok && s.Submitted == 2
+	})
+	q.do(func() {
+		for n := range q.order {
+			q.job(n).start()
+		}
+	})
 	r := x.end(2 * time.Minute)
 	wantOK(t, r)
 	q.empty()
-	if n := q.in(gat.Cancelled); len(q.order) != 4 || n != 2 {
-		t.Errorf("%d jobs, %d cancelled; want 4, 2", len(q.order), n)
+	if n := q.in(gat.Cancelled); len(q.order) != 2 || n != 0 || q.submits != 1 {
+		t.Errorf("%d jobs of %d submissions, %d cancelled; want 2, 1, 0", len(q.order), q.submits, n)
 	}
 	nothingHere(t, r.Run)
 }

@@ -33,6 +33,10 @@ type Dialect struct {
 	Refuse  func(spec gat.JobSpec) error   // what it cannot be asked for, nil for nothing
 	Submit  func(j *Job) ([]string, error) // the command line that reads the script from its standard input
 
+	// Unsure matches errors of the submit command after which the jobs may be in the
+	// queue all the same. What is said of any system to time out is among them.
+	Unsure *regexp.Regexp
+
 	// Directives are lines of the script, below "#!/bin/sh".
 	Directives func(j *Job) []string
 

@@ -154,7 +154,7 @@ func TestManyJobs(t *testing.T) {
 	if len(ids) != 200 || ids[0] != "1_1" || ids[199] != "1_200" {
 		t.Fatalf("%d identifiers from %s to %s", len(ids), ids[0], ids[len(ids)-1])
 	}
-	found, err := q.Login.(gat.Finder).Find(t.Context(), "many")
+	found, err := q.Login.(gat.Finder).Find(t.Context(), "many", time.Time{})
 	if err != nil || len(found) != 200 || found[1].ID != "1_2" {
 		t.Fatalf("found by name are %d: %v", len(found), err)
 	}

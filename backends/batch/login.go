@@ -195,6 +195,11 @@ const (
 	maxComplaint = 64 << 10
 )
 
+// notRun is the error of a command that did not begin.
+type notRun struct{ error }
+
+func (e notRun) Unwrap() error { return e.error }
+
 // answer is what a command of ours printed.
 type answer struct {
 	out, complaint string
@@ -209,7 +214,7 @@ func (l *login) sh(ctx context.Context, text, in string, args ...string) (answer
 func (l *login) run(ctx context.Context, text, in string, args ...string) (answer, error) {
 	p, err := l.Run(ctx, gat.Command{Argv: append([]string{"/bin/sh", "-c", l.d.tools() + text, "sh"}, args...)})
 	if err != nil {
-		return answer{}, err
+		return answer{}, notRun{err}
 	}
 	defer p.Close()
 	var side sync.WaitGroup

@@ -66,7 +66,7 @@ func TestSite(t *testing.T) {
 	if down < 3 || done != 3 {
 		t.Errorf("%d polls failed and %d jobs are done, want at least 3 and 3", down, done)
 	}
-	if found, err := s.Find(t.Context(), "watched"); err != nil || len(found) != 0 {
+	if found, err := s.Find(t.Context(), "watched", time.Time{}); err != nil || len(found) != 0 {
 		t.Errorf("found afterwards are %v, %v", found, err)
 	}
 }

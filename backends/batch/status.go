@@ -98,19 +98,44 @@ func (l *login) listed(when time.Time) {
 	}
 }
 
-// Find returns the jobs of a name that the shared listing holds.
-func (l *login) Find(ctx context.Context, name string) ([]gat.JobStatus, error) {
+// Find returns the jobs of a name that a shared listing holds which is new enough.
+func (l *login) Find(ctx context.Context, name string, since time.Time) ([]gat.JobStatus, error) {
 	if err := l.usable(ctx, "find jobs"); err != nil {
 		return nil, err
 	}
 	if l.d.Nameless {
 		return nil, lacks("find jobs by name")
 	}
-	listing, _, err := l.list(ctx, nil)
+	listing, err := l.listSince(ctx, since)
 	if err != nil {
 		return nil, err
 	}
 	return listing.named(l.d.job(gat.JobSpec{Name: name}, 1, nil).Name), nil
+}
+
+// listSince returns a listing that was asked for no earlier than that, and waits
+// until that may be done. A listing that failed may be the last one for a while.
+func (l *login) listSince(ctx context.Context, since time.Time) (*Listing, error) {
+	for {
+		next := time.Until(since)
+		if next <= 0 {
+			listing, when, err := l.list(ctx, nil)
+			if !when.Before(since) || when.IsZero() {
+				return listing, err
+			}
+			next = time.Until(when.Add(l.every))
+		}
+		timer := time.NewTimer(max(next, time.Millisecond))
+		select {
+		case <-timer.C:
+		case <-l.Done():
+			timer.Stop()
+			return nil, l.usable(ctx, "find jobs")
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // lookUp asks the accounting about jobs that the listing does not tell enough of,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -109,16 +110,41 @@ func (l *login) submit(ctx context.Context, j *Job, times int) ([]gat.JobID, err
 	}
 	switch {
 	case err != nil:
+		if _, ok := errors.AsType[notRun](err); !ok {
+			err = unsure(err)
+		}
 		return ids, err
 	case a.status != 0:
-		return ids, d.fault("submit", j.Spec, a.out, a.complaint, a.status)
+		err := d.fault("submit", j.Spec, a.out, a.complaint, a.status)
+		if d.unsure(a) {
+			err = unsure(err)
+		}
+		return ids, err
 	case len(ids) == 0:
-		return nil, &gat.Error{Class: gat.Permanent, Op: "submit", Err: fmt.Errorf("%s gave no job identifier: %q", d.Tool, d.said(a.out+"\n"+a.complaint)),
-			Hint: "jobs may have been submitted nevertheless"}
+		return nil, unsure(fmt.Errorf("%s gave no job identifier: %q", d.Tool, d.said(a.out+"\n"+a.complaint)))
 	case len(ids) < times*j.Count:
-		return ids, &gat.Error{Class: gat.Transient, Op: "submit", Err: fmt.Errorf("%s gave %d identifiers for %d jobs", d.Tool, len(ids), times*j.Count)}
+		return ids, unsure(fmt.Errorf("%s gave %d identifiers for %d jobs", d.Tool, len(ids), times*j.Count))
 	}
 	return ids, nil
+}
+
+// unsure is the error of a submission that may have succeeded.
+func unsure(err error) error {
+	switch gat.ClassOf(err) {
+	case gat.Invalid, gat.Denied, gat.NotFound:
+		return err // it was refused
+	}
+	return &gat.Error{Class: gat.Transient, Op: "submit", Err: fmt.Errorf("%w: %w", gat.ErrUnsure, err)}
+}
+
+// late matches what commands say that have waited too long for an answer.
+var late = regexp.MustCompile(`(?i)timed out|time-?out|connection (was )?(reset|closed)|broken pipe`)
+
+// unsure reports whether jobs may have been submitted by a command that failed: it
+// waited too long, or was killed.
+func (d *Dialect) unsure(a answer) bool {
+	text := a.complaint + "\n" + a.out
+	return a.status > 128 || late.MatchString(text) || d.Unsure != nil && d.Unsure.MatchString(text)
 }
 
 func (l *login) submitted(ids []gat.JobID) {

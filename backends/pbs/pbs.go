@@ -48,6 +48,7 @@ func Dialect() *batch.Dialect {
 		MaxTasks: maxTasks,
 		JobName:  jobName,
 		Submit:   submit,
+		Unsure:   regexp.MustCompile(`(?i)batch protocol error|end of file`),
 		IDs:      ids,
 		Env:      env,
 		Spread:   func(*batch.Job) string { return spreadText },

@@ -71,7 +71,7 @@ func TestRecord(t *testing.T) {
 		t.Fatal(ids, err)
 	}
 	until("the job is queued", func() bool { return state(ids[0]) == gat.Queued })
-	if found, err := l.(gat.Finder).Find(t.Context(), "mine"); err != nil || len(found) != 1 || found[0].ID != ids[0] {
+	if found, err := l.(gat.Finder).Find(t.Context(), "mine", time.Time{}); err != nil || len(found) != 1 || found[0].ID != ids[0] {
 		t.Errorf("found by name are %v, %v", found, err)
 	}
 	f.Remove(t, "hold")

@@ -43,6 +43,7 @@ func Dialect() *batch.Dialect {
 		MaxTasks: maxTasks,
 		JobName:  jobName,
 		Submit:   submit,
+		Unsure:   regexp.MustCompile(`(?i)got no response|error reading answer list|failed receiving gdi|got (read|select) error`),
 		IDs:      ids,
 		Env:      env,
 		Spread:   func(*batch.Job) string { return spreadText },

@@ -43,6 +43,7 @@ func Dialect() *batch.Dialect {
 		MaxScript: maxScript,
 		MaxTasks:  maxTasks,
 		Submit:    submit,
+		Unsure:    regexp.MustCompile(`(?i)zero bytes were transmitted|unexpected message received|error receiving`),
 		IDs:       ids,
 		Env:       env,
 		Spread:    func(*batch.Job) string { return spreadText },

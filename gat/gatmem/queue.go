@@ -56,8 +56,8 @@ func (q queued) Inside(ctx context.Context, id gat.JobID, node int, c gat.Comman
 	return q.Run(ctx, c)
 }
 
-// Find returns the jobs of a name that have not ended.
-func (q queued) Find(ctx context.Context, name string) ([]gat.JobStatus, error) {
+// Find returns the jobs of a name that have not ended, as of now.
+func (q queued) Find(ctx context.Context, name string, _ time.Time) ([]gat.JobStatus, error) {
 	if err := q.begin(ctx, "find jobs"); err != nil {
 		return nil, err
 	}

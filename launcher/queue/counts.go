@@ -9,6 +9,9 @@ import (
 // Dropped reports whether a job was cancelled, as far as we know.
 func (q *Queue) Dropped(id gat.JobID) bool { return q.jobs[id] != nil && q.jobs[id].cancelled }
 
+// Knows reports whether a job was told of.
+func (q *Queue) Knows(id gat.JobID) bool { return q.jobs[id] != nil }
+
 // Pilots is how many pilots a job is to run.
 func (q *Queue) Pilots(id gat.JobID) int {
 	if j := q.jobs[id]; j != nil {

@@ -10,6 +10,17 @@ fault() {
 	exit "$code"
 }
 
+# lost: loses the answer of a submission that has succeeded, once for each line of the
+# file lost-NAME, which says how the command fails then. With mute-NAME it says nothing.
+lost() {
+	[ ! -f "$GAT_QUEUE/mute-$1" ] || exit 0
+	[ -s "$GAT_QUEUE/lost-$1" ] || return 0
+	head -n 1 "$GAT_QUEUE/lost-$1" >&2
+	sed 1d "$GAT_QUEUE/lost-$1" >"$GAT_QUEUE/lost-$1.new"
+	mv "$GAT_QUEUE/lost-$1.new" "$GAT_QUEUE/lost-$1"
+	exit 1
+}
+
 # count NAME: notes that a command was run.
 count() {
 	printf '%s\n' "$*" >>"$GAT_QUEUE/commands"

@@ -45,6 +45,7 @@ sbatch)
 			n=$((n + 1))
 		done
 	fi
+	lost "$name"
 	[ ! -f "$GAT_QUEUE/banner" ] || cat "$GAT_QUEUE/banner"
 	echo "$id"
 	[ ! -f "$GAT_QUEUE/banner" ] || echo "Thank you for using the cluster."
