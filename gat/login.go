@@ -203,6 +203,7 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 // accounts), for a while where another URL can do the work meanwhile.
 func (s *Site) holdLocked(r *route, err error) {
 	switch {
+	case errors.Is(err, ErrDetached): // a login that goes through another is possible as soon as that one is back
 	case ClassOf(err) == Denied:
 		r.held, r.until = err, time.Time{}
 	case len(s.routes) > 1 && ClassOf(err) != Transient:

@@ -147,6 +147,38 @@ func TestDetachedStaysDetached(t *testing.T) {
 	})
 }
 
+// TestDetachedBehind: what goes through a detached site comes back with it.
+func TestDetachedBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		head, node := gatmem.New(), gatmem.New()
+		head.Behind = map[string]*gatmem.Machine{"node1": node}
+		head.Password = "sesame"
+		t.Cleanup(node.Close)
+		s := site(t, gat.SiteConfig{Ask: func(context.Context, string, string, bool) (string, error) { return "sesame", nil }},
+			gatmem.Backend{"head": head}, "mem://head")
+		in, err := s.Inner(t.Context(), "node1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { in.Close() })
+		head.Break(errors.New("cable cut"))
+		node.Break(errors.New("cable cut"))
+		synctest.Wait()
+		if _, err := in.Status(t.Context(), "j"); !errors.Is(err, gat.ErrDetached) {
+			t.Errorf("behind a detached site: %v, want detached", err)
+		}
+		if !s.Detached() || in.Detached() {
+			t.Errorf("detached: the site %v, want true; what is behind it %v, want false", s.Detached(), in.Detached())
+		}
+		if err := s.Login(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Status(t.Context(), "j"); err != nil {
+			t.Errorf("behind a site that is back: %v", err)
+		}
+	})
+}
+
 // TestConfirmation: a login with a code may take longer, for a telephone.
 func TestConfirmation(t *testing.T) {
 	bubble(t, func(t *testing.T) {

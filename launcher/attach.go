@@ -22,6 +22,9 @@ const (
 	redialFirst   = 500 * time.Millisecond
 	redialMost    = 10 * time.Second
 
+	// startPatience is for an agent that was just started to answer.
+	startPatience = 15 * time.Second
+
 	// returnPatience is for the pilots of a hub that died to find the one in its
 	// place: they look for it at least every 10 s.
 	returnPatience = 15 * time.Second
@@ -30,7 +33,7 @@ const (
 // stayAttached keeps a connection to an agent's socket over the login to its host.
 // What came of the first one goes to up.
 func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up chan<- error) {
-	wait := redialFirst
+	began, wait := time.Now(), redialFirst
 	lost := time.Time{} // when the last connection ended
 	var last wire.NodeID
 	for ctx.Err() == nil {
@@ -62,6 +65,15 @@ func (r *siteRun) stayAttached(ctx context.Context, h *host, socket string, up c
 		}
 		if r.ending() || ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errNoAgent) && last.IsZero() && time.Since(began) < startPatience {
+			// What refuses is the socket of the agent before.
+			select {
+			case <-time.After(wait):
+				continue
+			case <-ctx.Done():
+				return
+			}
 		}
 		select {
 		case up <- err: // of the first try only; later ones find the buffer full or unread

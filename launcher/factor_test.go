@@ -178,6 +178,56 @@ func TestDetachedHubDies(t *testing.T) {
 	b.clean(x.name)
 }
 
+// TestDetachedHeadDies kills the hub on the head of a cluster that is detached: the way
+// to it is cut, the network behind it is not. The pilots behind work on, whoever attaches
+// gets another hub, and they find it.
+func TestDetachedHeadDies(t *testing.T) {
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
+	head := farm.Bastion
+	if err := (testbed.Factor{Code: "123456"}).Install(t.Context(), head); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, farm)
+	u := &typist{code: "123456"}
+	x := b.start(launcher.Job{App: b.script(counting), Workers: 2}, fmt.Sprintf("[site.head]\nurl = %q\nhosts = [\"inner[1-2]\"]\nslots = 1\n", b.url(head)),
+		func(o *launcher.Options) {
+			impatient(2 * time.Minute)(o)
+			o.Ask = u.ask
+		})
+	x.running(2)
+	onHost(t, head, `nft add table inet cut && nft 'add chain inet cut in { type filter hook input priority 0; }' && nft add rule inet cut in tcp dport 22 drop`)
+	b.exec(head, "pkill", "-KILL", "-f", "^sshd: alice")
+	x.site("head", "detached", time.Minute)
+	b.exec(head, append([]string{"kill", "-KILL"}, b.agents(head, x.name, "hub")...)...)
+	<-time.After(8 * time.Second) // the pilots miss it
+	for _, h := range []*testbed.Host{farm.Inner1, farm.Inner2} {
+		if len(b.agents(h, x.name, "pilot")) == 0 {
+			t.Errorf("no pilot works on at %s", h.Name)
+		}
+	}
+	onHost(t, head, "nft delete table inet cut")
+	at := time.Now()
+	if err := b.attachTo(x, u); err != nil {
+		t.Fatalf("attach: %v", err)
+	}
+	x.beyond(2, at, 60*time.Second)
+	t.Logf("output comes again %v after attach", time.Since(at))
+	b.openGates()
+	r := x.end(30 * time.Second)
+	wantOK(t, r)
+	b.wantCounted(r, 2)
+	if n := x.again(); n != 0 {
+		t.Errorf("%d attempts beyond the first, want none", n)
+	}
+	if n := len(u.questions()); n != 2 {
+		t.Errorf("asked %q, want one question at the start and one at the attach", u.questions())
+	}
+	b.wantLogins(head, 2, 2)
+	b.clean(x.name)
+}
+
 // TestFactorRefused is what can go wrong with a code.
 func TestFactorRefused(t *testing.T) {
 	b, h := guarded(t, testbed.Factor{})

@@ -59,6 +59,23 @@ AGE
 	}
 }
 
+// Install makes a host want the second factor from now on. Sessions that are open
+// stay open.
+func (f Factor) Install(ctx context.Context, h *Host) error {
+	odd := f.Oddity(h.Name)
+	if _, err := h.Exec(ctx, "/bin/sh", "-ec", odd.Setup); err != nil {
+		return err
+	}
+	config, err := h.readFile(sshdConfig)
+	if err != nil {
+		return err
+	}
+	if err := h.WriteFile(sshdConfig, append([]byte(odd.SSHD), config...), 0o644); err != nil {
+		return err
+	}
+	return h.RestartSSHD()
+}
+
 // CodeCount returns how many codes have been typed at a host with a [Factor]
 // since it started.
 func (h *Host) CodeCount(ctx context.Context) (int, error) {
