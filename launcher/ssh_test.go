@@ -20,9 +20,13 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == bundle.LocalName {
 		os.Exit(pilot.Main(os.Args)) // the local site's pilot, where no binary is at hand
 	}
+	if status, played := all.Role(); played {
+		os.Exit(status)
+	}
 	if text := os.Getenv(childEnv); text != "" {
 		os.Exit(childMain(text))
 	}
+	os.Unsetenv("SSH_AUTH_SOCK") // keys are those that a test has
 	os.Exit(testbed.Main(m))
 }
 
