@@ -2,7 +2,6 @@ package pbs_test
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/batch/batchtest"
@@ -22,28 +20,7 @@ import (
 
 func recorded(t testing.TB, name string) string {
 	t.Helper()
-	text, err := os.ReadFile("testdata/23.06.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range txtar.Parse(text).Files {
-		if f.Name == name {
-			return string(f.Data)
-		}
-	}
-	t.Fatalf("nothing recorded of %s", name)
-	return ""
-}
-
-func expect(t *testing.T, l *batch.Listing, want map[gat.JobID]gat.JobStatus) {
-	t.Helper()
-	for id, w := range want {
-		got, ok := l.Find(id)
-		w.ID = id
-		if ok != (w.State != gat.Unknown) || ok && got != w {
-			t.Errorf("%s is %v (%v), want %v", id, got, ok, w)
-		}
-	}
+	return batchtest.Recorded(t, "testdata/23.06.txtar", name)
 }
 
 // listing is what list.sh prints of a text of qstat -f.
@@ -71,7 +48,7 @@ func TestStates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect(t, l, want)
+		batchtest.Expect(t, l, want)
 		if l.Names["2.pbs0"] != "held" {
 			t.Errorf("names are %q", l.Names)
 		}
@@ -97,7 +74,7 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, l, map[gat.JobID]gat.JobStatus{
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{
 		"0.pbs0": {State: gat.Done},
 		"3.pbs0": {State: gat.Failed, Exit: 7, Reason: "Job run at Sun Nov 22 at 11:45 on (p1:ncpus=1) and failed"},
 		"4.pbs0": {State: gat.Failed, Exit: -1, Reason: "Job run at Sun Nov 22 at 11:45 on (p2:ncpus=1) and exceeded resource walltime"},
@@ -107,7 +84,7 @@ func TestHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, l, map[gat.JobID]gat.JobStatus{"7.pbs0": {State: gat.Failed, Exit: 137}})
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{"7.pbs0": {State: gat.Failed, Exit: 137}})
 }
 
 func TestSubmission(t *testing.T) {
@@ -180,24 +157,5 @@ func FuzzParsers(f *testing.F) {
 		f.Add(listing(recorded(f, name)))
 	}
 	f.Add("== version\npbs_version = 23.06.06\n== server\nServer: pbs0\n    default_queue = workq\n== queues\nQueue: workq\n    enabled = True\n== nodes\np1\nstate free\n== groups\n== end\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		d := pbs.Dialect()
-		for _, parse := range []func(string) (*batch.Listing, error){d.States, d.Accounts} {
-			l, err := parse(text)
-			if err != nil {
-				continue
-			}
-			for id := range l.Jobs {
-				if !d.ID(id) {
-					t.Errorf("%q gives the job %q", text, id)
-				}
-			}
-		}
-		d.Facts(text)
-		for _, id := range d.IDs(text, &batch.Job{Count: 2}) {
-			if !d.ID(id) {
-				t.Errorf("%q gives the identifier %q", text, id)
-			}
-		}
-	})
+	f.Fuzz(func(t *testing.T, text string) { batchtest.Parse(t, pbs.Dialect(), text) })
 }

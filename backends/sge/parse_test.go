@@ -1,43 +1,20 @@
 package sge_test
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/zorilla-grid/zorilla/backends/batch"
+	"github.com/zorilla-grid/zorilla/backends/batch/batchtest"
 	"github.com/zorilla-grid/zorilla/backends/sge"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
 func recorded(t testing.TB, name string) string {
 	t.Helper()
-	text, err := os.ReadFile("testdata/8.1.9.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range txtar.Parse(text).Files {
-		if f.Name == name {
-			return string(f.Data)
-		}
-	}
-	t.Fatalf("nothing recorded of %s", name)
-	return ""
-}
-
-func expect(t *testing.T, l *batch.Listing, want map[gat.JobID]gat.JobStatus) {
-	t.Helper()
-	for id, w := range want {
-		got, ok := l.Find(id)
-		w.ID = id
-		if ok != (w.State != gat.Unknown) || ok && got != w {
-			t.Errorf("%s is %v (%v), want %v", id, got, ok, w)
-		}
-	}
+	return batchtest.Recorded(t, "testdata/8.1.9.txtar", name)
 }
 
 func TestStates(t *testing.T) {
@@ -69,7 +46,7 @@ func TestStates(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		expect(t, l, want)
+		batchtest.Expect(t, l, want)
 		for n := 0; n < len(strings.TrimSpace(text)); n += 41 { // cut off anywhere, it is no listing
 			if _, err := d.States(text[:n]); err == nil {
 				t.Errorf("%s: the first %d bytes are a listing", name, n)
@@ -108,7 +85,7 @@ func TestAccounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[gat.JobID]gat.JobStatus{
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{
 		"14":   {State: gat.Held, Exit: -1, Reason: `Eqw: 11/22/2026 11:44:22 [1000:380]: error: can't open output file "/no/such/dir/x": No such file or directory`},
 		"1":    {State: gat.Done},
 		"12":   {State: gat.Failed, Exit: 7},
@@ -116,13 +93,7 @@ func TestAccounts(t *testing.T) {
 		"4.2":  {State: gat.Done},
 		"4":    {},
 		"1234": {},
-	} {
-		got, ok := l.Find(id)
-		want.ID = id
-		if ok != (want.State != gat.Unknown) || ok && got != want {
-			t.Errorf("%s is %v (%v), want %v", id, got, ok, want)
-		}
-	}
+	})
 }
 
 func submitted(t *testing.T, f *batch.Facts, r gat.Resources) (string, error) {
@@ -257,27 +228,5 @@ func FuzzParsers(f *testing.F) {
 		f.Add(recorded(f, name))
 	}
 	f.Add("== load\nall.q 0.1 1 0 5 6 0 0\n== queues\nqname all.q\nh_rt 1:0:0\n== environments\npe_name x\n== resources\na b c d e f\n== nodes\n== config\nmax_aj_tasks 5\n== end\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		d := sge.Dialect()
-		for _, parse := range []func(string) (*batch.Listing, error){d.States, d.Accounts} {
-			l, err := parse(text)
-			if err != nil {
-				continue
-			}
-			for id := range l.Jobs {
-				if !d.ID(id) {
-					t.Errorf("%q gives the job %q", text, id)
-				}
-			}
-			l.Find("6.1")
-		}
-		if facts, err := d.Facts(text); err == nil {
-			d.Submit(&batch.Job{Name: "n", Count: 2, Facts: facts, Spec: gat.JobSpec{Resources: gat.Resources{Cores: 2, Nodes: 2, Shape: gat.Multi, Memory: 1 << 30, GPUs: 1}}})
-		}
-		for _, id := range d.IDs(text, &batch.Job{Count: 2}) {
-			if !d.ID(id) {
-				t.Errorf("%q gives the identifier %q", text, id)
-			}
-		}
-	})
+	f.Fuzz(func(t *testing.T, text string) { batchtest.Parse(t, sge.Dialect(), text) })
 }

@@ -1,41 +1,18 @@
 package slurm_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/zorilla-grid/zorilla/backends/batch"
+	"github.com/zorilla-grid/zorilla/backends/batch/batchtest"
 	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/gat"
 )
 
 func recorded(t testing.TB, name string) string {
 	t.Helper()
-	text, err := os.ReadFile("testdata/22.05.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range txtar.Parse(text).Files {
-		if f.Name == name {
-			return string(f.Data)
-		}
-	}
-	t.Fatalf("nothing recorded of %s", name)
-	return ""
-}
-
-func expect(t *testing.T, l *batch.Listing, want map[gat.JobID]gat.JobStatus) {
-	t.Helper()
-	for id, w := range want {
-		got, ok := l.Find(id)
-		w.ID = id
-		if ok != (w.State != gat.Unknown) || ok && got != w {
-			t.Errorf("%s is %v (%v), want %v", id, got, ok, w)
-		}
-	}
+	return batchtest.Recorded(t, "testdata/22.05.txtar", name)
 }
 
 func TestStates(t *testing.T) {
@@ -44,7 +21,7 @@ func TestStates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, l, map[gat.JobID]gat.JobStatus{
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{
 		"17":   {State: gat.Cancelled, Exit: -1, Reason: "CANCELLED"},
 		"1":    {State: gat.Done},
 		"6_3":  {State: gat.Done},
@@ -82,7 +59,7 @@ func TestClusters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, l, map[gat.JobID]gat.JobStatus{
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{
 		"7": {State: gat.Running, Exit: -1}, "5;beta": {State: gat.Queued, Exit: -1, Reason: "Priority"}, "6_1;beta": {State: gat.Running, Exit: -1}, "5": {},
 	})
 	if text := strings.Join(d.Cancel(ids), " "); !strings.Contains(text, "scancel 7") || !strings.Contains(text, "scancel -M beta 5 6_1") {
@@ -100,11 +77,11 @@ func TestAccounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, l, map[gat.JobID]gat.JobStatus{"1": {State: gat.Running, Exit: -1}, "5": {State: gat.Done}, "6_1": {State: gat.Running, Exit: -1}, "13": {}})
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{"1": {State: gat.Running, Exit: -1}, "5": {State: gat.Done}, "6_1": {State: gat.Running, Exit: -1}, "13": {}})
 	if l, err = d.Accounts(recorded(t, "sacct")); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, l, map[gat.JobID]gat.JobStatus{
+	batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{
 		"6_1":  {State: gat.Done},
 		"9":    {State: gat.Failed, Exit: 7, Reason: "FAILED"},
 		"17":   {State: gat.Cancelled, Exit: -1, Reason: "CANCELLED by 1000"},
@@ -131,25 +108,5 @@ func FuzzParsers(f *testing.F) {
 		f.Add(recorded(f, name))
 	}
 	f.Add("== version\nslurm 22.05.8\n== partitions\ndebug*|up|1:00:00|1/3/0/4|2/6/0/8\n== features\ndebug*|a,b\n== nodes\nn1\n== config\nMaxArraySize = 1001\n== groups\nx\n== accounts\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		d := slurm.Dialect()
-		for _, parse := range []func(string) (*batch.Listing, error){d.States, d.Accounts} {
-			l, err := parse(text)
-			if err != nil {
-				continue
-			}
-			for id := range l.Jobs {
-				if !d.ID(id) && !strings.Contains(string(id), ";") {
-					t.Errorf("%q gives the job %q", text, id)
-				}
-			}
-			l.Find("6_1")
-		}
-		d.Facts(text)
-		for _, id := range d.IDs(text, &batch.Job{Count: 2}) {
-			if !d.ID(id) {
-				t.Errorf("%q gives the identifier %q", text, id)
-			}
-		}
-	})
+	f.Fuzz(func(t *testing.T, text string) { batchtest.Parse(t, slurm.Dialect(), text) })
 }
