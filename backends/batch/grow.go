@@ -30,8 +30,11 @@ done
 func (l *login) Grow(ctx context.Context, spec gat.JobSpec, script string) (gat.Growth, error) {
 	const op = "render submissions"
 	d := l.d
-	if d.Growing == nil || spec.Resources.Shape == gat.Multi {
-		return gat.Growth{}, &gat.Error{Class: gat.Permanent, Op: op, Err: fmt.Errorf("%s jobs of this kind cannot be submitted by others: %w", d.Title, gat.ErrCannot)}
+	if spec.Resources.Shape == gat.Multi {
+		return gat.Growth{}, &gat.Error{Class: gat.Permanent, Op: op, Err: fmt.Errorf("jobs of several nodes are not submitted by others: %w", gat.ErrCannot)}
+	}
+	if d.Growing == nil {
+		return gat.Growth{}, &gat.Error{Class: gat.Permanent, Op: op, Err: fmt.Errorf("%s has no texts by which others submit jobs: %w", d.Title, gat.ErrCannot)}
 	}
 	if !path.IsAbs(script) {
 		return gat.Growth{}, invalid(op, fmt.Errorf("script %q is not an absolute path", script))

@@ -1,6 +1,7 @@
 package batch_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/backends/batch/batchtest"
 	"github.com/zorilla-grid/zorilla/backends/local"
+	"github.com/zorilla-grid/zorilla/backends/pbs"
+	"github.com/zorilla-grid/zorilla/backends/prun"
 	"github.com/zorilla-grid/zorilla/backends/sge"
 	"github.com/zorilla-grid/zorilla/backends/slurm"
 	"github.com/zorilla-grid/zorilla/gat"
@@ -21,13 +24,13 @@ import (
 // TestGrow has somebody else submit, follow and cancel jobs by the texts that a
 // login leaves.
 func TestGrow(t *testing.T) {
-	for name, fake := range map[string]func(testing.TB, *batch.Dialect, gat.Backend) *batchtest.Fake{"slurm": batchtest.Slurm, "sge": batchtest.SGE} {
+	for name, fake := range map[string]func(testing.TB, *batch.Dialect, gat.Backend) *batchtest.Fake{"slurm": batchtest.Slurm, "sge": batchtest.SGE, "pbs": batchtest.PBS} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if runtime.GOOS != "linux" {
 				t.Skip("the fake queues need Linux")
 			}
-			dialect := map[string]func() *batch.Dialect{"slurm": slurm.Dialect, "sge": sge.Dialect}[name]()
+			dialect := map[string]func() *batch.Dialect{"slurm": slurm.Dialect, "sge": sge.Dialect, "pbs": pbs.Dialect}[name]()
 			f := fake(t, dialect, local.Backend{})
 			l := f.Open(t)
 			t.Cleanup(func() { l.Close() })
@@ -102,7 +105,7 @@ func TestGrow(t *testing.T) {
 				return over(ids[0]) && over(waits) && over(string(array[1])) && got[ids[1]] == "running" && got[string(array[0])] == "queued"
 			})
 			must(g.Cancel, ids[0], ids[1], string(array[0]), string(array[2])) // one is over
-			for _, tool := range []string{"squeue", "qstat", "scancel", "qdel", "sbatch", "qsub"} {
+			for _, tool := range []string{"squeue", "qstat", "scancel", "qdel", "sbatch", "qsub", "qselect"} {
 				f.Write(t, "fault-"+tool, "1\nthe controller does not answer\n")
 			}
 			for what, text := range map[string]string{"submit": g.Submit, "status": g.Status, "cancel": g.Cancel} {
@@ -111,6 +114,21 @@ func TestGrow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What others cannot submit is said in words.
+func TestNoGrowth(t *testing.T) {
+	t.Parallel()
+	q := open(t, 0)
+	_, err := q.Login.(gat.Grower).Grow(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}, Resources: gat.Resources{Shape: gat.Multi, Nodes: 2}}, "/tmp/script")
+	if !errors.Is(err, gat.ErrCannot) || !strings.Contains(err.Error(), "several nodes") {
+		t.Errorf("a job of several nodes: %v", err)
+	}
+	l := batchtest.PRun(t, prun.Dialect(), local.Backend{}).Open(t)
+	defer l.Close()
+	if _, err := l.(gat.Grower).Grow(t.Context(), gat.JobSpec{Argv: []string{"/bin/true"}}, "/tmp/script"); !errors.Is(err, gat.ErrCannot) {
+		t.Errorf("over prun: %v", err)
 	}
 }
 

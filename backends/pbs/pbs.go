@@ -60,6 +60,7 @@ func Dialect() *batch.Dialect {
 		Accounts: accounts,
 		Cancel:   func(ids []gat.JobID) []string { return append([]string{"qdel"}, texts(ids)...) },
 		Gone:     regexp.MustCompile(`(?i)has finished|unknown job id|request invalid for state`),
+		Growing:  growing,
 		Probe:    probeText,
 		Facts:    facts,
 		Faults:   faults,
