@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/gat"
@@ -24,9 +25,20 @@ var (
 	checkJavaScript string
 )
 
+// glanceScript is all that a look at a host runs there, as one command. Arguments: the
+// sites file's scratch directory, the directory that is said to be shared, the lines of
+// setup; each may be empty.
+func glanceScript() string {
+	part := func(name, args, text string) string {
+		return "echo '== " + name + "'\n(\nset -- " + args + "\n" + text + "\n)\n"
+	}
+	return "# Looks at a host for zorilla sites check; leaves nothing.\n" +
+		part("around", `"$2"`, checkScript) + part("host", `- "$1"`, probeScript) + part("java", `"$3"`, checkJavaScript)
+}
+
 // Bounds on looking at sites.
 const (
-	checkSites   = 16               // at a time
+	checkSites   = 64               // at a time; their logins are made maxLogins at a time
 	checkProbes  = 32               // probes at a time, which may wait in queues
 	checkHosts   = 10               // hosts behind a site's own, at a time
 	checkLogin   = 20 * time.Second // for one login
@@ -41,15 +53,30 @@ type SiteCheck struct {
 	Notes  []string `json:"notes,omitempty"` // what else the user should know, a sentence each
 
 	URL      string  `json:"url,omitempty"`      // the one that led there
-	Login    float64 `json:"login_s,omitempty"`  // how long that took
+	By       string  `json:"login_by,omitempty"` // by what right, such as "key ~/.ssh/id_ed25519"; see [gat.Described]
+	Login    float64 `json:"login_s,omitempty"`  // how long that took, without the wait for others
 	Host     string  `json:"host,omitempty"`     // the name it gives itself
 	Platform string  `json:"platform,omitempty"` // such as "linux/amd64"
 	Cores    int     `json:"cores,omitempty"`
 	Memory   int64   `json:"memory,omitempty"`  // bytes
 	Scratch  string  `json:"scratch,omitempty"` // directory that a run would use
 	Free     int64   `json:"free,omitempty"`    // bytes there
+	Kind     string  `json:"kind,omitempty"`    // type of the file system there, such as "ext4", "tmpfs" or "nfs4"
 
-	ClockOffset float64 `json:"clock_offset_s,omitempty"` // how far its clock is ahead of ours, if that is much
+	// ClockOffset is how far its clock is ahead of ours, to a few tenths of a second
+	// and what a round trip takes.
+	ClockOffset float64 `json:"clock_offset_s"`
+
+	// Forwarding is "yes" or "no": whether the server opens connections for us. It is
+	// empty where that is not known.
+	Forwarding string `json:"forwarding,omitempty"`
+
+	// Outbound is "route" where the host has a route to everywhere and "none" where it has
+	// not. Nothing is sent to find out, so a firewall may still drop what leaves.
+	Outbound string `json:"outbound,omitempty"`
+
+	// Policy is what the host's administrator allows, in words; empty: everything.
+	Policy string `json:"policy,omitempty"`
 
 	Java        []JavaCheck `json:"java,omitempty"`
 	JavaModules []string    `json:"java_modules,omitempty"` // that bring Java
@@ -153,9 +180,14 @@ func (c *SiteCheck) note(format string, args ...any) {
 }
 
 // siteOf is a site to look at.
-func (o *CheckOptions) siteOf(site *Site) (*gat.Site, error) {
+func (o *CheckOptions) siteOf(site *Site, took *atomic.Int64) (*gat.Site, error) {
 	cfg := gat.SiteConfig{Name: site.Name, URLs: site.URLs, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log,
-		Retries: -1, LoginTimeout: checkLogin, Gate: o.gate, Turn: o.turn, Ask: o.Ask}
+		Retries: -1, LoginTimeout: checkLogin, Gate: o.gate, Turn: o.turn, Ask: o.Ask,
+		Observe: func(op gat.Operation) {
+			if op.Op == "log in" && op.Site == site.Name {
+				took.Store(int64(op.Took))
+			}
+		}}
 	return gat.NewSite(cfg)
 }
 
@@ -165,65 +197,71 @@ func checkSite(ctx context.Context, site *Site, o CheckOptions) (c SiteCheck) {
 		c.URL, c.Platform, c.Cores = site.URLs[0].String(), runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU()
 		return c
 	}
-	g, err := o.siteOf(site)
+	var took atomic.Int64
+	g, err := o.siteOf(site, &took)
 	if err != nil {
 		c.wrong("%v", err)
 		return c
 	}
 	defer g.Close()
-	began := time.Now()
 	if err := g.Login(ctx); err != nil {
 		c.wrong("%s", strings.TrimPrefix(err.Error(), "site "+site.Name+": "))
 		return c
 	}
-	c.URL, c.Login = g.Via(), time.Since(began).Seconds()
+	c.URL, c.By = g.Via(), g.How()
+	c.Login = time.Duration(took.Load()).Seconds()
 
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	head := &host{name: site.Name, gat: g, scratch: site.Scratch}
-	var about surroundings
-	var javas []JavaCheck
-	var modules []string
+	var saw glance
 	var info gat.QueueInfo
-	var lookErr, aboutErr, javaErr, queueErr, forwardErr error
+	var sawErr, queueErr error
 	var wg sync.WaitGroup
-	wg.Go(func() { lookErr = head.look(ctx, lookOnly, nil) })
-	wg.Go(func() { about, aboutErr = head.surroundings(ctx, site) })
-	wg.Go(func() { javas, modules, javaErr = head.javas(ctx, site.Setup) })
+	wg.Go(func() { saw, sawErr = head.glance(ctx, site) })
 	if site.Batch() {
 		wg.Go(func() { info, queueErr = g.Describe(ctx) })
 	}
 	if !site.Local() {
-		wg.Go(func() {
-			conn, err := g.Forward(ctx, "tcp", nobody)
-			if err == nil {
-				conn.Close()
-			}
-			forwardErr = err
-		})
+		wg.Go(func() { c.Forwarding = forwarding(ctx, g) })
 	}
 	wg.Go(func() { c.Behind = checkBehind(ctx, g, site) })
 	wg.Wait()
 
-	c.facts(site, head.facts, lookErr)
-	c.Memory = about.memory
-	if aboutErr != nil {
-		c.note("%v", aboutErr)
-	}
-	if off := about.offset.Round(time.Second); off.Abs() > clockSlack {
-		c.ClockOffset = off.Seconds()
-		c.note("its clock is %v off; runs do not mind", off)
-	}
-	if errors.Is(forwardErr, gat.ErrForwarding) {
+	c.facts(site, saw.facts, cmp.Or(sawErr, saw.factsErr))
+	c.surroundings(saw.around)
+	if c.Forwarding == "no" {
 		c.note("the server does not forward connections; what is behind it is reached through a hub or a command there")
 	}
-	c.Java, c.JavaModules = javas, modules
-	c.java(site, javaErr)
+	c.Java, c.JavaModules = saw.javas, saw.modules
+	if sawErr == nil {
+		c.java(site, saw.javaErr)
+	}
 	c.behind()
 	if site.Batch() {
-		c.queue(site, info, queueErr, head.facts, about)
+		c.queue(site, info, queueErr, saw.facts, saw.around)
 	}
 	return c
+}
+
+// forwarding finds out whether a server opens connections for us.
+func forwarding(ctx context.Context, g *gat.Site) string {
+	conn, err := g.Forward(ctx, "tcp", nobody)
+	switch {
+	case err == nil:
+		conn.Close()
+		return "yes"
+	case errors.Is(err, gat.ErrForwarding):
+		return "no"
+	case errors.Is(err, gat.ErrCannot), ctx.Err() != nil:
+		return ""
+	}
+	select {
+	case <-g.Broken():
+		return ""
+	default:
+		return "yes" // it tried, and nobody listens there
+	}
 }
 
 // nobody is where nobody listens: a server that forwards connections says so.
@@ -238,6 +276,15 @@ const lookOnly = "-"
 // facts takes over what the look at the site's host told.
 func (c *SiteCheck) facts(site *Site, f facts, err error) {
 	c.Host, c.Platform, c.Cores = f.Host, f.Platform, f.Cores
+	if f.Platform != "" {
+		hub, pilots := !site.NoHub && !site.Local(), !site.Batch() && len(site.Hosts) == 0
+		if d := f.denial(hub, pilots); d != nil {
+			c.Policy = "denied"
+			c.wrong("%v", d)
+		} else if c.Policy = f.Policy.Bounds(); c.Policy != "" {
+			c.note("its administrator allows %s", c.Policy)
+		}
+	}
 	if err != nil {
 		text := strings.TrimPrefix(err.Error(), "site "+site.Name+": ")
 		if site.Batch() { // the pilots run, and look for scratch, elsewhere
@@ -247,60 +294,117 @@ func (c *SiteCheck) facts(site *Site, f facts, err error) {
 		c.wrong("%s", text)
 		return
 	}
-	c.Scratch, c.Free = f.Base, f.Free
+	c.Scratch, c.Free, c.Kind = f.Base, f.Free, f.FS
 	if !site.Local() && f.Platform != "linux/amd64" && f.Platform != "linux/arm64" {
-		c.wrong("it is %s; pilots run on linux/amd64 and linux/arm64", f.Platform)
+		c.wrong("it is %s; pilots run on linux/amd64 and linux/arm64: name hosts of these in hosts = [...], or leave the site out", f.Platform)
 	}
 	for _, r := range f.Refused {
 		c.note("scratch %s", r)
 	}
 }
 
-// surroundings are what a host has beside scratch.
-type surroundings struct {
-	memory  int64
-	home    string
-	homeFS  string        // type of its file system
-	missing bool          // the directory that is said to be shared is not there
-	locked  bool          // it cannot be written
-	offset  time.Duration // how far its clock is ahead of ours, to a second or so
+// surroundings takes over what else there is.
+func (c *SiteCheck) surroundings(s surroundings) {
+	c.Memory, c.Outbound = s.memory, s.outbound
+	c.ClockOffset = s.offset.Round(100 * time.Millisecond).Seconds()
+	if off := s.offset.Round(time.Second); off.Abs() > clockSlack {
+		c.note("its clock is %v off; runs do not mind", off)
+	}
+	if s.outbound == "none" {
+		c.note("it has no route to everywhere: programs there reach other sites through zorilla only")
+	}
 }
 
-func (h *host) surroundings(ctx context.Context, site *Site) (s surroundings, err error) {
-	dir := ""
-	if site.Shared != "none" {
-		dir = site.Shared
-	}
-	began := time.Now()
-	out, err := h.script(ctx, checkScript, nil, dir)
-	if err != nil {
-		return s, fmt.Errorf("look around: %w", err)
-	}
+// surroundings are what a host has beside scratch.
+type surroundings struct {
+	memory   int64
+	home     string
+	homeFS   string        // type of its file system
+	missing  bool          // the directory that is said to be shared is not there
+	locked   bool          // it cannot be written
+	offset   time.Duration // how far its clock is ahead of ours
+	outbound string        // see [SiteCheck]
+}
+
+// parseSurroundings reads what check.sh printed. Asked is when the question was put.
+func parseSurroundings(out []byte, asked time.Time) (s surroundings) {
 	for line := range strings.Lines(string(out)) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
 		switch key {
 		case "clock":
-			if sec, err := strconv.ParseInt(value, 10, 64); err == nil {
-				s.offset = time.Unix(sec, 0).Sub(began.Add(time.Since(began) / 2))
+			if at, ok := parseClock(value); ok {
+				s.offset = at.Sub(asked)
 			}
 		case "memory":
 			kib, _ := strconv.ParseInt(value, 10, 64)
 			s.memory = kib << 10
 		case "home":
 			s.homeFS, s.home, _ = strings.Cut(value, " ")
+		case "outbound":
+			s.outbound = value
 		case "missing":
 			s.missing = true
 		case "readonly":
 			s.locked = true
 		}
 	}
-	return s, nil
+	return s
 }
 
-// javas looks for Java at the host.
-func (h *host) javas(ctx context.Context, setup []string) (found []JavaCheck, modules []string, err error) {
-	out, err := h.script(ctx, checkJavaScript, nil, strings.Join(setup, "\n"))
-	for line := range strings.Lines(string(out)) {
+// parseClock reads seconds since 1970, with a fraction where date knows one.
+func parseClock(text string) (time.Time, bool) {
+	whole, fraction, _ := strings.Cut(text, ".")
+	sec, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	ns, err := strconv.ParseInt(fraction, 10, 64)
+	if err != nil || len(fraction) != 9 || ns < 0 {
+		ns = int64(time.Second / 2)
+	}
+	return time.Unix(sec, ns), true
+}
+
+// glance is what one look at a host told.
+type glance struct {
+	facts    facts
+	factsErr error // no pilot can run there
+	around   surroundings
+	javas    []JavaCheck
+	modules  []string
+	javaErr  error
+}
+
+// glance looks at the host, in one command. What it told before an error is good.
+func (h *host) glance(ctx context.Context, site *Site) (g glance, err error) {
+	shared := ""
+	if site.Shared != "none" {
+		shared = site.Shared
+	}
+	began := time.Now()
+	out, err := h.script(ctx, glanceScript(), nil, site.Scratch, shared, strings.Join(site.Setup, "\n"))
+	_, rest, _ := strings.Cut("\n"+string(out), "\n== around\n")
+	around, rest, _ := strings.Cut(rest, "\n== host\n")
+	about, java, asked := strings.Cut(rest, "\n== java\n")
+	// The clock is asked first: what a round trip takes is our inaccuracy.
+	g.around = parseSurroundings([]byte(around+"\n"), began)
+	if about == "" && err != nil {
+		return g, fmt.Errorf("look at the host: %w", err)
+	}
+	if g.facts, g.factsErr = parseFacts([]byte(about + "\n")); g.factsErr == nil {
+		g.factsErr = g.facts.scratchError(h.name)
+	}
+	if g.factsErr != nil {
+		g.factsErr = fmt.Errorf("look at the host: %w", g.factsErr)
+	}
+	g.javas, g.modules, g.javaErr = parseJava(java, asked, err)
+	return g, nil
+}
+
+// parseJava reads what check_java.sh printed, if it was got to, and says how the look for
+// Java failed.
+func parseJava(out string, asked bool, err error) (found []JavaCheck, modules []string, _ error) {
+	for line := range strings.Lines(out) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
 		switch key {
 		case "java":
@@ -309,8 +413,11 @@ func (h *host) javas(ctx context.Context, setup []string) (found []JavaCheck, mo
 		case "module":
 			modules = append(modules, value)
 		case "setup":
-			err = &setupError{cmp.Or(err, errors.New("the shell ended"))}
+			return found, modules, &setupError{cmp.Or(err, errors.New("the shell ended"))}
 		}
+	}
+	if !asked && err == nil {
+		err = errors.New("the answer is cut off")
 	}
 	return found, modules, err
 }
@@ -318,7 +425,9 @@ func (h *host) javas(ctx context.Context, setup []string) (found []JavaCheck, mo
 // A setupError says that a line of setup failed.
 type setupError struct{ err error }
 
-func (e *setupError) Error() string { return "a line of setup failed: " + e.err.Error() }
+func (e *setupError) Error() string {
+	return "a line of setup failed: " + e.err.Error() + " (try the lines there by hand, and mend setup in the sites file)"
+}
 func (e *setupError) Unwrap() error { return e.err }
 
 // java says what follows from how the look for Java went.

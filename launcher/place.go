@@ -104,13 +104,21 @@ func (h *host) look(ctx context.Context, session wire.SessionID, digests map[str
 	if err != nil {
 		return fmt.Errorf("site %s: look at the host: %w", h.name, err)
 	}
-	if f.Base == "" {
-		return &gat.Error{Class: gat.Permanent, Op: "find scratch", Site: h.name,
-			Err:  errors.New("no usable directory: " + strings.Join(f.Refused, "; ")),
-			Hint: scratchHint}
+	if err := f.scratchError(h.name); err != nil {
+		return err
 	}
 	h.facts = f
 	return nil
+}
+
+// scratchError says that there is no usable scratch on a host of a site.
+func (f *facts) scratchError(name string) error {
+	if f.Base != "" {
+		return nil
+	}
+	return &gat.Error{Class: gat.Permanent, Op: "find scratch", Site: name,
+		Err:  errors.New("no usable directory: " + strings.Join(f.Refused, "; ")),
+		Hint: scratchHint}
 }
 
 func parseFacts(out []byte) (facts, error) {

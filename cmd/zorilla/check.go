@@ -19,10 +19,14 @@ import (
 	"github.com/zorilla-grid/zorilla/launcher"
 )
 
-const checkHelp = `It logs in everywhere at once and tells what is found: by which URL, the
-platform, scratch that may be used, Java, and of queueing systems the queues with
-their limits, whether an account is needed, and how pilots will get to the compute
-nodes. It submits nothing and leaves nothing behind.
+const checkHelp = `It logs in everywhere at once and tells what is found: by which URL and key, the
+platform, cores, memory, scratch that may be used with its file system, Java, whether
+the server forwards connections, how many of the hosts behind it can be used, how far
+its clock is off, whether it has a route outward, and what its administrator allows;
+of queueing systems the queues with their limits, whether an account is needed, and
+how pilots will get to the compute nodes. It submits nothing and leaves nothing
+behind. It sends nothing to find out about routes: a firewall may still drop what
+leaves. What cannot be used is told with what to do about it.
 
 With --deep it also runs a job of one small worker at each site that can be used,
 and tells what that saw where it ran: the compute node, the cores it was granted,
@@ -127,13 +131,12 @@ const defaultProbeWait = 5 * time.Minute
 // printChecks writes what was found as a table of the sites, and below it what
 // there is to say about each.
 func printChecks(out io.Writer, checks []launcher.SiteCheck) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SITE\tUSABLE\tLOGIN\tPLATFORM\tCORES\tMEMORY\tSCRATCH\tJAVA")
+	t := newTable(out, "SITE", "USABLE", "LOGIN", "PLATFORM", "CORES", "MEMORY", "SCRATCH", "FORWARDS", "HOSTS", "CLOCK", "OUTBOUND", "BY", "JAVA")
 	for _, s := range checks {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Site, yesNo(s.Usable), loginCell(s), dash(s.Platform),
-			orDash(s.Cores), size(s.Memory), scratchCell(s.Scratch, s.Free), javaCell(s))
+		t.row(s.Site, yesNo(s.Usable), loginCell(s), dash(s.Platform), orDash(s.Cores), size(s.Memory), scratchCell(s),
+			dash(s.Forwarding), hostsCell(s), clockCell(s), dash(s.Outbound), dash(s.By), javaCell(s))
 	}
-	w.Flush()
+	t.flush()
 	for _, s := range checks {
 		printCheck(out, s)
 	}
@@ -160,22 +163,16 @@ func printCheck(out io.Writer, s launcher.SiteCheck) {
 	}
 	fmt.Fprintln(out)
 	for _, text := range s.Wrong {
-		fmt.Fprintf(out, "  not usable: %s\n", text)
+		say(out, "not usable: "+text)
 	}
 	if s.Queue != nil && len(s.Queue.Queues) > 0 {
 		printQueues(out, s.Queue.Queues)
 	}
 	if n := len(s.Behind); n > 0 {
-		good := 0
-		for _, h := range s.Behind {
-			if h.Error == "" {
-				good++
-			}
-		}
-		fmt.Fprintf(out, "  %d of %d %s can be used\n", good, n, plural(n, "host"))
+		fmt.Fprintf(out, "  %d of %d %s can be used\n", usable(s.Behind), n, plural(n, "host"))
 	}
 	for _, text := range s.Notes {
-		fmt.Fprintf(out, "  %s\n", text)
+		say(out, text)
 	}
 	if s.Queue != nil && s.Probe == nil {
 		fmt.Fprintln(out, "  the table has what its head node has; --deep looks at a compute node")
@@ -248,11 +245,58 @@ func loginCell(s launcher.SiteCheck) string {
 	return fmt.Sprintf("%s in %.1f s", s.URL, s.Login)
 }
 
-func scratchCell(dir string, free int64) string {
-	if dir == "" {
+func scratchCell(s launcher.SiteCheck) string {
+	if s.Scratch == "" {
 		return "-"
 	}
-	return fmt.Sprintf("%s, %s free", path.Dir(dir), launcher.FormatSize(free))
+	text := fmt.Sprintf("%s, %s free", path.Dir(s.Scratch), launcher.FormatSize(s.Free))
+	if s.Kind != "" {
+		text += ", " + s.Kind
+	}
+	return text
+}
+
+// usable counts the hosts that can be used.
+func usable(hosts []launcher.HostCheck) (n int) {
+	for _, h := range hosts {
+		if h.Error == "" {
+			n++
+		}
+	}
+	return n
+}
+
+func hostsCell(s launcher.SiteCheck) string {
+	if len(s.Behind) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d of %d", usable(s.Behind), len(s.Behind))
+}
+
+// clockCell says how far a clock is off; a second is our own inaccuracy.
+func clockCell(s launcher.SiteCheck) string {
+	switch off := time.Duration(s.ClockOffset * float64(time.Second)); {
+	case s.Platform == "":
+		return "-"
+	case off.Abs() < time.Second:
+		return "right"
+	case off.Abs() < time.Minute:
+		return fmt.Sprintf("%+.0f s", s.ClockOffset)
+	default:
+		return fmt.Sprintf("%+.0f min", off.Minutes())
+	}
+}
+
+// say writes a sentence about a site, in lines that fit the terminal if there is one.
+func say(out io.Writer, text string) {
+	width := widthOf(out)
+	if width == 0 {
+		fmt.Fprintf(out, "  %s\n", text)
+		return
+	}
+	var b strings.Builder
+	wrapTo(&b, text, "  ", "    ", width)
+	io.WriteString(out, b.String())
 }
 
 func javaCell(s launcher.SiteCheck) string {
