@@ -184,18 +184,18 @@ func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signe
 
 // open asks for the passphrase until it is right.
 func (k *key) open(ctx context.Context, r *keyring) (gossh.Signer, error) {
-	question := "passphrase of " + k.name
+	question := "passphrase of " + k.name + ":"
 	for range maxTries {
 		answer, err := r.ask(ctx, r.site, question, true)
 		if err != nil {
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
-			return nil, fmt.Errorf("ask for its passphrase (ssh-add gives it to the agent): %w", err)
+			return nil, fmt.Errorf("ask for its passphrase (ssh-add gives it to the agent): %w", plainly(err))
 		}
 		raw, err := gossh.ParseRawPrivateKeyWithPassphrase(k.pem, []byte(answer))
 		if errors.Is(err, x509.IncorrectPasswordError) || err != nil && unchecked(k.pem) {
-			question = "wrong, again: passphrase of " + k.name
+			question = "wrong, again: passphrase of " + k.name + ":"
 			continue
 		}
 		if err != nil {
@@ -204,6 +204,15 @@ func (k *key) open(ctx context.Context, r *keyring) (gossh.Signer, error) {
 		return newSigner(raw)
 	}
 	return nil, fmt.Errorf("wrong passphrase, %d times", maxTries)
+}
+
+// plainly is the error of a question that came to nothing, without what is said around
+// it, unless the question may be put again.
+func plainly(err error) error {
+	if e, ok := errors.AsType[*gat.Error](err); ok && e.Class != gat.Transient {
+		return e.Err
+	}
+	return err
 }
 
 // unchecked reports whether a locked key is of the old form (RFC 1421), which has no

@@ -72,14 +72,17 @@ func (k *keeper) first(key gossh.PublicKey, unknown *unknownHost, refusal error)
 		return nil
 	case strict == sshconfig.Yes, strict == sshconfig.Ask && ask == nil, strict != sshconfig.Ask && unknown.bad:
 		return refusal
-	case d.refused != nil && time.Since(d.at) < refusalTime:
-		return d.refused
+	case strict == sshconfig.Ask && d.refused != nil && time.Since(d.at) < refusalTime:
+		return fmt.Errorf("%w: %w", refusal, d.refused)
 	case strict == sshconfig.Ask:
 		if err := k.ask(key, unknown); err != nil {
-			if again, ok := errors.AsType[*gat.Error](err); k.ctx.Err() == nil && !(ok && again.Class == gat.Transient) {
+			if again, ok := errors.AsType[*gat.Error](err); ok && again.Class == gat.Transient {
+				return problem(gat.Transient, again.Hint, again.Err) // nobody has seen it
+			}
+			if k.ctx.Err() == nil {
 				d.refused, d.at = err, time.Now()
 			}
-			return err
+			return fmt.Errorf("%w: %w", refusal, err)
 		}
 	default:
 		k.note = "its new host key taken unasked"
@@ -109,29 +112,20 @@ func (k *keeper) ask(key gossh.PublicKey, unknown *unknownHost) error {
 		question = unknown.text + "\n" + question
 	}
 	defer k.clock.pause()()
-	no := func(err error) error {
-		return problem(gat.Denied, "ask the host's administrator for the fingerprint of its key", fmt.Errorf("the host key of %s, %s %s, is not trusted: %w", k.h.addr(), key.Type(), print, err))
-	}
 	for range maxTries {
 		answer, err := k.c.target.Ask(k.ctx, k.c.target.Site, question, false)
 		if err != nil {
-			if k.ctx.Err() != nil {
-				return fmt.Errorf("ask about the host key of %s: %w", k.h.addr(), context.Cause(k.ctx))
-			}
-			if e, ok := errors.AsType[*gat.Error](err); ok && e.Class == gat.Transient {
-				return problem(gat.Transient, e.Hint, err)
-			}
-			return no(err)
+			return plainly(err)
 		}
 		switch answer = strings.TrimSpace(answer); {
 		case strings.EqualFold(answer, "yes") || answer == print:
 			return nil
 		case strings.EqualFold(answer, "no") || answer == "":
-			return no(errors.New("the answer was no"))
+			return errors.New("the answer was no")
 		}
 		question = "write yes, no or the fingerprint: trust " + print + " of " + at + "? (yes/no)"
 	}
-	return no(errors.New("the answer was neither yes nor no"))
+	return errors.New("the answer was neither yes nor no")
 }
 
 // remember appends the host's key to the user's known_hosts.

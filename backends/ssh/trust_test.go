@@ -110,7 +110,7 @@ func TestFirstContact(t *testing.T) {
 		t.Parallel()
 		s, tg, d, known := strange(t, "", "no", "yes")
 		shared := ssh.NewShared()
-		refused(t, ssh.Backend{Shared: shared}, tg, gat.Denied, "not trusted", "the answer was no", "administrator")
+		refused(t, ssh.Backend{Shared: shared}, tg, gat.Denied, "unknown", "the answer was no", "administrator")
 		refused(t, ssh.Backend{Shared: shared}, tg, gat.Denied, "the answer was no") // without another question
 		if got := lines(t, known); got != nil || len(d.asked) != 1 || len(s.state().offered) > 0 {
 			t.Errorf("asked %q, known_hosts is %q", d.asked, got)
@@ -125,7 +125,11 @@ func TestFirstContact(t *testing.T) {
 	t.Run("nobody", func(t *testing.T) {
 		t.Parallel()
 		_, tg, _, known := strange(t, "")
-		refused(t, ssh.Backend{}, tg, gat.Denied, "asked the wrong way")
+		refused(t, ssh.Backend{}, tg, gat.Denied, "asked the wrong way", "log in once with `ssh -o UserKnownHostsFile=")
+		tg.Ask = func(context.Context, string, string, bool) (string, error) {
+			return "", &gat.Error{Class: gat.Denied, Err: errors.New("no terminal")}
+		}
+		refused(t, ssh.Backend{}, tg, gat.Denied, "unknown", ": no terminal (log in once with")
 		tg.Ask = nil
 		refused(t, ssh.Backend{}, tg, gat.Denied, "unknown", "log in once with `ssh -o UserKnownHostsFile="+known+" -p 2222 me@h`")
 		tg.URL.RawQuery = "jump=j:22"
