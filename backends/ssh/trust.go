@@ -76,12 +76,13 @@ func (k *keeper) first(key gossh.PublicKey, unknown *unknownHost, refusal error)
 		return fmt.Errorf("%w: %w", refusal, d.refused)
 	case strict == sshconfig.Ask:
 		if err := k.ask(key, unknown); err != nil {
+			if k.ctx.Err() != nil {
+				return fmt.Errorf("ask about the host key of %s: %w", k.h.addr(), context.Cause(k.ctx))
+			}
 			if again, ok := errors.AsType[*gat.Error](err); ok && again.Class == gat.Transient {
 				return problem(gat.Transient, again.Hint, again.Err) // nobody has seen it
 			}
-			if k.ctx.Err() == nil {
-				d.refused, d.at = err, time.Now()
-			}
+			d.refused, d.at = err, time.Now()
 			return fmt.Errorf("%w: %w", refusal, err)
 		}
 	default:

@@ -206,6 +206,45 @@ func TestFirstContact(t *testing.T) {
 			t.Errorf("asked %q, known_hosts is %q", d.asked, got)
 		}
 	})
+	t.Run("the server does not wait", func(t *testing.T) {
+		t.Parallel()
+		_, tg, d, _ := strange(t, "", "yes")
+		var conn net.Conn
+		dial, ask := tg.Dial, tg.Ask
+		tg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(ctx, network, addr)
+			conn = c
+			return c, err
+		}
+		tg.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
+			conn.Close()
+			return ask(ctx, site, question, secret)
+		}
+		refused(t, ssh.Backend{}, tg, gat.Transient, "closed")
+		login(t, ssh.Backend{}, tg) // the answer was good
+		if len(d.asked) != 1 {
+			t.Errorf("asked %q", d.asked)
+		}
+	})
+	t.Run("the caller does not wait", func(t *testing.T) {
+		t.Parallel()
+		_, tg, _, known := strange(t, "")
+		ctx, cancel := context.WithCancel(t.Context())
+		tg.Ask = func(ctx context.Context, _, _ string, _ bool) (string, error) {
+			cancel()
+			<-ctx.Done()
+			return "", &gat.Error{Class: gat.Denied, Err: ctx.Err()}
+		}
+		if l, err := (ssh.Backend{Agent: "none"}).Open(ctx, tg); err == nil {
+			l.Close()
+			t.Error("no error")
+		} else if !errors.Is(err, context.Canceled) || gat.ClassOf(err) == gat.Denied {
+			t.Errorf("%v: %v", gat.ClassOf(err), err)
+		}
+		if got := lines(t, known); got != nil {
+			t.Errorf("known_hosts is %q", got)
+		}
+	})
 	t.Run("nowhere to write", func(t *testing.T) {
 		t.Parallel()
 		_, tg, d, _ := strange(t, "UserKnownHostsFile ~/.ssh/dir/file\n", "yes", "yes")
