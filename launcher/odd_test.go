@@ -1,6 +1,7 @@
 package launcher_test
 
 import (
+	"cmp"
 	"fmt"
 	"testing"
 
@@ -28,7 +29,7 @@ echo "done\!"
 // oddHosts are hosts that are odd, each in its own way.
 var oddHosts = []struct {
 	testbed.Oddity
-	site string   // lines for the site
+	site string   // lines for the site; two slots if empty
 	says []string // of the error; none where the job is to run
 	raw  bool     // the pilot cannot be compressed on its way
 }{
@@ -45,9 +46,10 @@ var oddHosts = []struct {
 	{Oddity: testbed.Oddity{Name: "nologin", Shell: "/usr/sbin/nologin"},
 		says: []string{"This account is currently not available", "login shell"}},
 	{Oddity: testbed.Oddity{Name: "noforward", SSHD: "AllowTcpForwarding no\nAllowStreamLocalForwarding no\nPermitTunnel no\n"}},
-	{Oddity: testbed.Oddity{Name: "onesession", SSHD: "MaxSessions 1\n"}},
+	{Oddity: testbed.Oddity{Name: "onesession", SSHD: "MaxSessions 1\n"}, site: "pilots = 2\nslots = 1\n"},
 	{Oddity: testbed.Oddity{Name: "twosessions", SSHD: "MaxSessions 2\n"}},
-	{Oddity: testbed.Oddity{Name: "oneofall", SSHD: "MaxSessions 1\nMaxStartups 1\nAllowTcpForwarding no\nAllowStreamLocalForwarding no\n"}},
+	{Oddity: testbed.Oddity{Name: "oneofall", SSHD: "MaxSessions 1\nMaxStartups 1\nAllowTcpForwarding no\nAllowStreamLocalForwarding no\n"},
+		site: "pilots = 2\nslots = 1\n"},
 	{Oddity: testbed.Oddity{Name: "nohome", Setup: elsewhere + "rm -rf /home/alice"}},
 	{Oddity: testbed.Oddity{Name: "unsethome", SSHD: "ForceCommand unset HOME; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"\n"}},
 	{Oddity: testbed.Oddity{Name: "nothishome", Setup: elsewhere + "chown -R bob /home/alice"}},
@@ -71,6 +73,35 @@ mount -o remount,ro /home`},
 	{Oddity: testbed.Linux310("linux310")},
 }
 
+// TestForeignProcessors runs a job on a host whose processors are others than this
+// machine's, beside one that has the same. It has no hub there: that would be nice,
+// and an emulated one that is has little of a busy machine.
+func TestForeignProcessors(t *testing.T) {
+	t.Parallel()
+	net := testbed.OddHosts(t, testbed.AArch64(t, "arm"), testbed.Oddity{Name: "same"})
+	b := newBenchIn(t, net.Net)
+	r, events := b.run(launcher.Job{App: b.script("uname -n -m\n"), Workers: 2}, fmt.Sprintf(`
+[defaults]
+slots = 1
+[site.arm]
+url = %q
+hub = "none"
+[site.same]
+url = %q
+`, b.url(net.Host("arm")), b.url(net.Host("same"))), nil)
+	wantOK(t, r)
+	platforms := make(map[string]string)
+	for _, e := range events {
+		if c, ok := e.Data.(launcher.SiteChanged); ok && c.Platform != "" {
+			platforms[c.Site] = c.Platform
+		}
+	}
+	if platforms["arm"] != "linux/arm64" || platforms["same"] == platforms["arm"] {
+		t.Errorf("the platforms are %v", platforms)
+	}
+	net.NoLeftovers(t)
+}
+
 // TestOddHosts runs a job on each of them.
 func TestOddHosts(t *testing.T) {
 	t.Parallel()
@@ -90,12 +121,13 @@ func TestOddHosts(t *testing.T) {
 				Outputs: []string{"result"},
 				Workers: 2,
 			}
-			site := fmt.Sprintf("[site.bad]\nurl = %q\nslots = 2\n%s", b.url(h), c.site)
+			site := fmt.Sprintf("[site.bad]\nurl = %q\n", b.url(h)) + cmp.Or(c.site, "slots = 2\n")
 			if len(c.says) > 0 {
 				b.fails(bad{site: site, says: c.says, job: job})
 			} else {
 				r, _ := b.run(job, site, nil)
 				wantOK(t, r)
+				h.NoLeftovers(t)
 				b.nothingHere(r.Run)
 				for rank := range 2 {
 					if got, want := b.stdout(r, rank), c.Name+"\n8000\n"; got != want {

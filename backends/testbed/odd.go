@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"testing"
 )
 
@@ -22,8 +21,9 @@ type Oddity struct {
 	// What it makes is no leftover.
 	Setup string
 
-	// start starts sshd on a machine of another kind; nil means this one.
-	start func(*exec.Cmd) error
+	// start are the words before the command that starts sshd: a program that
+	// starts others on a machine of another kind.
+	start []string
 }
 
 // Odd is a running [Net] of hosts that are odd, each in its own way. All are in

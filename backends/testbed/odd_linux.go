@@ -2,7 +2,6 @@ package testbed
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -75,19 +74,29 @@ func laterCalls() []unix.SockFilter {
 	}
 }
 
-const (
-	emulator = "/usr/bin/qemu-aarch64-static"
-	// registration has the kernel run programs for Linux on aarch64 by the
-	// emulator, which it opens at once (F): man 5 binfmt, and the kernel's
-	// admin-guide/binfmt-misc.
-	registration = `:qemu-aarch64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:` +
-		`\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:` + emulator + `:F`
-	emulate = `set -e
-mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
-printf %s "$1" >/proc/sys/fs/binfmt_misc/register
-shift
-exec "$@"`
-)
+const emulator = "/usr/bin/qemu-aarch64-static"
+
+// emulate runs a command in a user namespace in which everybody is who they are
+// outside and programs for Linux on aarch64 are run by the emulator, which the kernel
+// opens at once (F): see its admin-guide/binfmt-misc. Since Linux 6.7 each user
+// namespace has formats of its own, so the machine does not get to know this one.
+const emulate = `unshare --user --mount /bin/sh -c '
+	until grep -qs 65536 /proc/self/uid_map && grep -qs 65536 /proc/self/gid_map; do sleep 0.01; done
+	exec /bin/sh -ec "$0" "$@"' '
+	mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+	printf %s "$0" >/proc/sys/fs/binfmt_misc/register
+	exec "$@"' "$0" "$@" &
+tries=0
+while [ "$(readlink /proc/$!/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 1000 ] && kill -0 $! 2>/dev/null || exit 1
+	sleep 0.01
+done
+echo 0 0 65536 >/proc/$!/uid_map && echo 0 0 65536 >/proc/$!/gid_map || { kill $!; exit 1; }
+wait $!`
+
+const formatAArch64 = `:qemu-aarch64:M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:` +
+	`\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:` + emulator + `:F`
 
 // AArch64 returns a host whose users find themselves on a machine with 64-bit
 // ARM processors. Programs for those run there in an emulator; those of the
@@ -103,38 +112,21 @@ func AArch64(t testing.TB, name string) Oddity {
 	if _, err := os.Stat(emulator); err != nil {
 		t.Skipf("needs an emulator: %v; the Debian package qemu-user-static has it", err)
 	}
-	o := Oddity{
+	if said, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", emulate, formatAArch64, "true").CombinedOutput(); err != nil {
+		t.Skipf("needs a Linux that has binfmt_misc in user namespaces, as since 6.7: %v: %s", err, said)
+	}
+	return Oddity{
 		Name: name,
 		Setup: `mv /usr/bin/uname /usr/bin/uname.real
-printf '#!/bin/sh\ncase $* in\n-m) echo aarch64 ;;\n*) exec /usr/bin/uname.real "$@" ;;\nesac\n' >/usr/bin/uname
-chmod 755 /usr/bin/uname`,
-		start: emulated,
+cat >/usr/bin/uname <<'E'
+#!/bin/sh
+case $* in
+-m) echo aarch64 ;;
+*) exec /usr/bin/uname.real "$@" ;;
+esac
+E
+chmod 755 /usr/bin/uname
+echo 22 >/proc/sys/net/ipv4/ip_unprivileged_port_start`,
+		start: []string{"/bin/sh", "-c", emulate, formatAArch64},
 	}
-	probe := exec.Command("/bin/true")
-	if err := onThread(func() error { return emulated(probe) }); err == nil {
-		err = probe.Wait()
-		if err != nil {
-			t.Skipf("needs a Linux that has binfmt_misc in user namespaces, as since 6.7: %v", err)
-		}
-	} else if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
-		t.Skipf("needs user namespaces: %v", err)
-	} else {
-		t.Fatal(err)
-	}
-	return o
-}
-
-// emulated starts a command in a user namespace in which everybody is who they
-// are outside: the kernel has formats of programs for each of these (since
-// Linux 6.7), so the machine does not get to know this one.
-func emulated(cmd *exec.Cmd) error {
-	const everybody = 65536
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: everybody}}
-	ownSession(cmd)
-	cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
-	cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
-	cmd.SysProcAttr.GidMappingsEnableSetgroups = true
-	cmd.Args = append([]string{"sh", "-c", emulate, "sh", registration, cmd.Path}, cmd.Args[1:]...)
-	cmd.Path = "/bin/sh"
-	return cmd.Start()
 }

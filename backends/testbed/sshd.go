@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -55,7 +55,8 @@ PermitTunnel no
 func (h *Host) startSSHD(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sshdTime)
 	defer cancel()
-	if err := h.runSSHD(ctx); err != nil {
+	// All that ever runs over a login is started by sshd, and so on its machine.
+	if _, err := h.Exec(ctx, append(slices.Clone(h.odd.start), sshdProgram, "-E", sshdLog)...); err != nil {
 		return err
 	}
 	err := poll(ctx, 5*time.Millisecond, func() (bool, error) {
@@ -69,29 +70,6 @@ func (h *Host) startSSHD(ctx context.Context) error {
 	if err != nil {
 		log, _ := h.readFile(sshdLog)
 		return fmt.Errorf("start sshd on %s: %w\n%s", h.Name, err, log)
-	}
-	return nil
-}
-
-// runSSHD starts sshd, which puts itself into the background. All that ever runs
-// over a login is started by it, and so lives on the machine that it lives on.
-func (h *Host) runSSHD(ctx context.Context) error {
-	if h.odd.start == nil {
-		_, err := h.Exec(ctx, sshdProgram, "-E", sshdLog)
-		return err
-	}
-	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, sshdProgram, "-E", sshdLog)
-	cmd.Env = environment("root", "/root")
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.WaitDelay = time.Second
-	ownSession(cmd)
-	if err := h.inside(func() error { return h.odd.start(cmd) }); err != nil {
-		return fmt.Errorf("start sshd on %s: %w", h.Name, err)
-	}
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("start sshd on %s: %w: %s", h.Name, err, bytes.TrimSpace(said.Bytes()))
 	}
 	return nil
 }

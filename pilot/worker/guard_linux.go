@@ -60,8 +60,8 @@ func guardMain(args []string, pidfd bool) error {
 	// what that means. Caught, not ignored: workers would inherit the latter.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT,
 		unix.SIGUSR1, unix.SIGUSR2, unix.SIGXCPU, unix.SIGPIPE)
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become a child subreaper: %w", err)
+	if err := inheritOrphans(); err != nil {
+		return err
 	}
 	SetName(filepath.Base(os.Args[0]))
 	closeOnExec()

@@ -36,14 +36,24 @@ type guardSlot struct {
 }
 
 func newKeeper(y *Yard) (*keeper, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("become a child subreaper: %w", err)
+	if err := inheritOrphans(); err != nil {
+		return nil, err
 	}
 	k := &keeper{y: y, slots: make([]guardSlot, y.cfg.Slots), guards: make(map[int]*guard), pipeSize: pipeSize}
 	for k.pipeSize > pipeMin && 2*k.pipeSize*y.cfg.Slots > pipeBudget {
 		k.pipeSize /= 2
 	}
 	return k, nil
+}
+
+// inheritOrphans makes us the parent of descendants whose own parents end. Linux
+// before 3.4, and emulators of other processors, know of no such thing: there a
+// process that hides from its ancestors is found by the lock it inherited only.
+func inheritOrphans() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil && err != unix.EINVAL {
+		return fmt.Errorf("become a child subreaper: %w", err)
+	}
+	return nil
 }
 
 // ready starts the guard of the slot unless it lives.
