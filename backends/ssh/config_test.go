@@ -241,7 +241,7 @@ func TestConfiguredInnerHost(t *testing.T) {
 func TestProxyHelper(t *testing.T) {
 	socket := os.Getenv("PROXY_HELPER_SOCKET")
 	if socket == "" {
-		t.Skip("only a ProxyCommand runs it")
+		return
 	}
 	if got := strings.Join(flag.Args(), " "); got != "h 22 me 100%" {
 		fmt.Fprintf(os.Stderr, "called with %q\n", got)
@@ -265,10 +265,10 @@ func TestProxyCommand(t *testing.T) {
 	}
 	s, tg := setup(t, "h")
 	tg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, fmt.Errorf("a plain connection") }
-	gone := make(chan struct{})
+	gone := make(chan struct{}, 2)
 	socket := serveAgent(t, func(c net.Conn) {
 		s.serve(c)
-		close(gone)
+		gone <- struct{}{}
 	})
 	// The user's shell sees the command, so that it may be more than a program.
 	configure(t, tg.Home, "ProxyCommand env PROXY_HELPER_SOCKET=%s %s -test.run='^TestProxyHelper$' -- %%h %%p %%r \"$(echo 100%%%%)\"\n", socket, program)
@@ -282,6 +282,22 @@ func TestProxyCommand(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("the command outlives the login")
 	}
+
+	// It may lead to the first of the jump hosts.
+	last := &server{name: "last", hostKeys: s.hostKeys}
+	know(t, tg.Home, last)
+	s.routes = map[string]*server{"last:22": last}
+	data, err := os.ReadFile(filepath.Join(tg.Home, ".ssh", "config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure(t, tg.Home, "Host last\n  ProxyJump me@h\nHost *\n  %s", data)
+	far := target(t, "ssh://me@last", tg.Home)
+	l = login(t, ssh.Backend{}, far)
+	if out, _, _ := run(t, l, "echo", "hello"); out != "hello\n" || last.state().conns != 1 {
+		t.Errorf("output %q", out)
+	}
+	l.Close()
 
 	// With ?jump= the configured command is not used.
 	tg.URL.RawQuery = "jump=j"
@@ -320,6 +336,23 @@ func TestProxyCommandFails(t *testing.T) {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
 		})
+	}
+}
+
+func TestAddressFamily(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{"any": "tcp", "inet": "tcp4", "inet6": "tcp6"} {
+		_, tg := setup(t, "h")
+		configure(t, tg.Home, "AddressFamily %s\n", value)
+		dial, used := tg.Dial, ""
+		tg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			used = network
+			return dial(ctx, network, addr)
+		}
+		login(t, ssh.Backend{}, tg)
+		if used != want {
+			t.Errorf("AddressFamily %s: connected by %s, want %s", value, used, want)
+		}
 	}
 }
 
@@ -369,7 +402,15 @@ func TestIdentitiesOnly(t *testing.T) {
 			}
 		}
 	}
-	refused(t, ssh.Backend{Agent: "none"}, tg, gat.Denied, "five.pub has its secret half neither there nor in the agent")
+	// Of a key in hardware there is a file that says which, and the agent may have it.
+	hardware := `sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIKdlGsC5eITvlzVIlPK0MqMpk4YM4aRPbHmQo+lyTS/qAAAABHNzaDo= token`
+	for name, text := range map[string]string{"id_sk": "no key that we know", "id_sk.pub": hardware} {
+		if err := os.WriteFile(filepath.Join(tg.Home, ".ssh", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure(t, tg.Home, "IdentityFile ~/.ssh/five\nIdentityFile ~/.ssh/id_sk\n")
+	refused(t, ssh.Backend{Agent: "none"}, tg, gat.Denied, "id_sk is in a security key", "openssh://", "five.pub has its secret half neither there nor in the agent")
 }
 
 // IdentityAgent is the agent unless ours is told of another.

@@ -103,7 +103,7 @@ func (r *keyring) load() {
 		if k.secret() {
 			r.add(k)
 		} else if !slices.ContainsFunc(held, func(h *key) bool { return h.is(k.public()) }) {
-			r.notes = append(r.notes, fmt.Sprintf("the key %s has its secret half neither there nor in the agent", k.name))
+			r.notes = append(r.notes, k.absent().Error())
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,6 +137,14 @@ func (k *key) secret() bool {
 	return k.of != nil || k.agent != "" || k.signer != nil || k.asking != nil
 }
 
+// absent says why there is no secret half.
+func (k *key) absent() error {
+	if pub := k.public(); pub != nil && strings.HasPrefix(pub.Type(), "sk-") {
+		return fmt.Errorf("the key %s is in a security key and not in the agent: ssh-add it, or use openssh://", k.name)
+	}
+	return fmt.Errorf("the key %s has its secret half neither there nor in the agent", k.name)
+}
+
 // unlock returns the key ready to sign, asking for its passphrase if it is
 // locked: once for all who share it, whatever comes of it. A refusal is good for a while.
 func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signer, error) {
@@ -152,7 +161,7 @@ func (k *key) unlock(ctx context.Context, r *keyring, clock *alarm) (gossh.Signe
 	}
 	locked := func(err error) error { return fmt.Errorf("the key %s is locked: %w", k.name, err) }
 	if k.asking == nil {
-		return nil, fmt.Errorf("the key %s has its secret half neither there nor in the agent", k.name)
+		return nil, k.absent()
 	}
 	if r.ask == nil {
 		return nil, locked(errors.New("its passphrase is needed and nobody can be asked: ssh-add it to the agent"))
