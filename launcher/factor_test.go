@@ -178,6 +178,59 @@ func TestDetachedHubDies(t *testing.T) {
 	b.clean(x.name)
 }
 
+// cutWay ends the logins to a host and lets no others in; its other connections stay.
+func (b *bench) cutWay(h *testbed.Host) {
+	b.t.Helper()
+	onHost(b.t, h, `nft add table inet cut && nft 'add chain inet cut in { type filter hook input priority 0; }' && nft add rule inet cut in tcp dport 22 drop`)
+	b.exec(h, "pkill", "-KILL", "-f", "^sshd: alice")
+}
+
+func (b *bench) restoreWay(h *testbed.Host) {
+	b.t.Helper()
+	onHost(b.t, h, "nft delete table inet cut")
+}
+
+// TestDetachedCluster loses the login to a cluster with a queueing system. Nobody asks
+// its scheduler meanwhile; the jobs in its queue are not given up.
+func TestDetachedCluster(t *testing.T) {
+	testbed.Require(t)
+	t.Parallel()
+	c := testbed.Clusters(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 2}).Clusters[0]
+	if err := (testbed.Factor{Code: "123456"}).Install(t.Context(), c.Head); err != nil {
+		t.Fatal(err)
+	}
+	b := newBenchIn(t, c.Net)
+	u := &typist{code: "123456"}
+	x := b.start(launcher.Job{App: b.script(counting), Workers: 2}, siteOf(c, ""), func(o *launcher.Options) {
+		often(o)
+		o.Lease = 2 * time.Minute
+		o.Ask = u.ask
+	})
+	x.running(2)
+	b.cutWay(c.Head)
+	x.site("tulip", "detached", time.Minute)
+	<-time.After(5 * time.Second) // some polls would come
+	b.openGates()
+	<-time.After(3 * time.Second) // the workers end while nobody can reach them
+	b.restoreWay(c.Head)
+	b.wantLogins(c.Head, 1, 1)
+	at := time.Now()
+	if err := b.attachTo(x, u); err != nil {
+		t.Fatalf("attach: %v", err)
+	}
+	r := x.end(time.Minute)
+	t.Logf("over %v after attach", time.Since(at))
+	wantOK(t, r)
+	b.wantCounted(r, 2)
+	if n := x.again(); n != 0 {
+		t.Errorf("%d attempts beyond the first, want none", n)
+	}
+	b.wantLogins(c.Head, 2, 2)
+	b.closeGates()
+	c.NoLeftovers(t)
+	nothingHere(t, r.Run)
+}
+
 // TestDetachedHeadDies kills the hub on the head of a cluster that is detached: the way
 // to it is cut, the network behind it is not. The pilots behind work on, whoever attaches
 // gets another hub, and they find it.
@@ -197,8 +250,7 @@ func TestDetachedHeadDies(t *testing.T) {
 			o.Ask = u.ask
 		})
 	x.running(2)
-	onHost(t, head, `nft add table inet cut && nft 'add chain inet cut in { type filter hook input priority 0; }' && nft add rule inet cut in tcp dport 22 drop`)
-	b.exec(head, "pkill", "-KILL", "-f", "^sshd: alice")
+	b.cutWay(head)
 	x.site("head", "detached", time.Minute)
 	b.exec(head, append([]string{"kill", "-KILL"}, b.agents(head, x.name, "hub")...)...)
 	<-time.After(8 * time.Second) // the pilots miss it
@@ -207,7 +259,7 @@ func TestDetachedHeadDies(t *testing.T) {
 			t.Errorf("no pilot works on at %s", h.Name)
 		}
 	}
-	onHost(t, head, "nft delete table inet cut")
+	b.restoreWay(head)
 	at := time.Now()
 	if err := b.attachTo(x, u); err != nil {
 		t.Fatalf("attach: %v", err)

@@ -346,7 +346,7 @@ func (r *siteRun) loggedIn() <-chan struct{} {
 // brings it back.
 func (r *siteRun) detached(err error, lost time.Time) {
 	text := oneLine(err)
-	if errors.Is(err, gat.ErrDetached) {
+	if errors.Is(err, gat.ErrDetached) || r.gat.Detached() {
 		text = fmt.Sprintf("\"zorilla attach %s\" brings it back, its login needs you; what runs there goes on until %s",
 			r.s.id, lost.Add(r.s.leaseOf(r.site)).Format("15:04"))
 	}
