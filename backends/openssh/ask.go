@@ -24,14 +24,15 @@ type asks struct {
 	listener net.Listener
 	site     string
 	ask      gat.Asker
-	prompted func()          // called when an answer cannot be given again
+	tell     func()          // called when an answer cannot be given again
 	ctx      context.Context // ends with the login
 	cancel   context.CancelFunc
 	slots    chan struct{}
 	turn     sync.Mutex
 
 	mu   sync.Mutex
-	open int // prompts that wait for an answer
+	open int  // prompts that wait for an answer
+	need bool // an answer cannot be given again
 	err  error
 }
 
@@ -41,10 +42,12 @@ func newAsks(ctx context.Context, dir string, t gat.Target) (*asks, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the prompts of ssh: %w", err)
 	}
-	a := &asks{listener: listener, site: t.Site, ask: t.Ask, slots: make(chan struct{}, maxAsking), prompted: func() {}}
+	a := &asks{listener: listener, site: t.Site, ask: t.Ask, slots: make(chan struct{}, maxAsking)}
 	a.ctx, a.cancel = context.WithCancel(ctx)
-	if t.Prompted != nil {
-		a.prompted = func() { t.Prompted(ctx) }
+	a.tell = func() {
+		if t.Prompted != nil {
+			t.Prompted(ctx)
+		}
 	}
 	go a.serve() // ends with the listener
 	return a, nil
@@ -161,6 +164,20 @@ func (a *asks) fail(err error) {
 	if a.err == nil {
 		a.err = err
 	}
+}
+
+// prompted notes an answer that cannot be given again.
+func (a *asks) prompted() {
+	a.mu.Lock()
+	a.need = true
+	a.mu.Unlock()
+	a.tell()
+}
+
+func (a *asks) needed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.need
 }
 
 func (a *asks) failed() error {

@@ -120,9 +120,8 @@ type connector struct {
 	to      address
 	options []string // where the configuration is
 
-	// Set for an inner host: how to reach it.
-	inner bool
-	dial  gat.DialFunc
+	dial  gat.DialFunc // how an inner host is reached, else nil
+	fresh bool         // a connection of the user's is not looked for
 
 	user string // that ssh logs in as
 }
@@ -151,7 +150,7 @@ func (c *connector) connectIn(ctx context.Context, m *master) (*line, error) {
 		return nil, err
 	}
 	c.user = s["user"]
-	if path := s.has("controlpath"); path != "" && !c.inner {
+	if path := s.has("controlpath"); path != "" && !c.fresh {
 		if n := c.borrow(ctx, path); n != nil {
 			return n, nil
 		}
@@ -163,7 +162,7 @@ func (c *connector) connectIn(ctx context.Context, m *master) (*line, error) {
 		env = c.p.environment(c.b.Self, m.asks.listener.Addr().String())
 	}
 	args := append(c.options, "-N", "-S", strings.ReplaceAll(m.socket(), "%", "%%"), "-o", "ControlMaster=yes", "-o", "ControlPersist=no")
-	args = append(args, c.b.options(s, m.asks != nil)...)
+	args = append(args, c.b.options(s, m.asks != nil, "VERBOSE")...)
 	var r *relayer
 	if dial := c.dialer(s); dial != nil {
 		if r, err = newRelayer(ctx, m.dir, dial, s["hostname"], s["port"]); err != nil {
@@ -185,7 +184,18 @@ func (c *connector) connectIn(ctx context.Context, m *master) (*line, error) {
 	if m.asks != nil {
 		m.asks.close()
 	}
-	return &line{path: m.socket(), watch: w, own: m}, nil
+	again := c.again
+	if m.prompted() {
+		again = nil // he would be asked once more
+	}
+	return newLine(m.socket(), w, m, c.b.Sessions, again), nil
+}
+
+// again makes another connection like the first, for which nobody is asked anything.
+func (c *connector) again(ctx context.Context) (*line, error) {
+	more := *c
+	more.t.Ask, more.options, more.fresh = nil, nil, true
+	return more.connect(ctx)
 }
 
 // findConfig sets the options that name the configuration, when the user's .ssh
@@ -212,7 +222,7 @@ func (c *connector) borrow(ctx context.Context, path string) *line {
 		return nil
 	}
 	if w.alive() == nil {
-		n := &line{path: path, watch: w}
+		n := newLine(path, w, nil, 0, nil)
 		if n.answers(ctx, c.b.Timeout) {
 			// Whoever opened it may have given a password or a code, which only he
 			// can do again.
@@ -234,7 +244,7 @@ func (n *line) answers(ctx context.Context, limit time.Duration) bool {
 	if err != nil {
 		return false
 	}
-	s := &session{line: n, mux: m, over: make(chan struct{})}
+	s := &session{ctx: ctx, line: n, mux: m, over: make(chan struct{})}
 	defer s.Close()
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	if err := s.Exec("exit", false); err != nil {
@@ -248,7 +258,7 @@ func (n *line) answers(ctx context.Context, limit time.Duration) bool {
 // What the configuration says of a way to the host comes before a dialer of
 // the caller's.
 func (c *connector) dialer(s settings) gat.DialFunc {
-	if c.inner || c.b.Self == "" || s.has("proxycommand") != "" || s.has("proxyjump") != "" {
+	if c.dial != nil || c.b.Self == "" || s.has("proxycommand") != "" || s.has("proxyjump") != "" {
 		return c.dial
 	}
 	return c.t.Dial

@@ -38,11 +38,15 @@ var signs = [...]sign{
 	{"connection closed by|connection reset by|broken pipe|closed by remote host", gat.Transient, "", "the server may limit connections (MaxStartups) or refuse this address"},
 }
 
+// chatter is what ssh says when nothing is wrong.
+var chatter = regexp.MustCompile(`(?m)^(Transferred: |Bytes per second: |Authenticated to ).*\n?`)
+
 var removeKey = regexp.MustCompile(`ssh-keygen -f .*`)
 
 // explain makes an error of what ssh said before it ended. Whether somebody could
 // be asked is part of the cure.
 func explain(said string, to address, asked bool) error {
+	said = chatter.ReplaceAllString(said, "")
 	lower := strings.ToLower(said)
 	for _, s := range signs {
 		for says := range strings.SplitSeq(s.says, "|") {

@@ -200,7 +200,7 @@ func (l *login) inner(ctx context.Context, host string, dial gat.DialFunc) (gat.
 		dial = l.forward
 	}
 	// The outer login's file of configuration is gone with its directory.
-	c := &connector{b: l.c.b, p: l.c.p, t: l.c.t, to: to, inner: true, dial: dial}
+	c := &connector{b: l.c.b, p: l.c.p, t: l.c.t, to: to, dial: dial, fresh: true}
 	n, err := c.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s (through %s): %w", to, l.c.to, err)

@@ -18,7 +18,51 @@ type line struct {
 	path  string // the master's socket
 	watch *mux   // ends with the master
 	own   *master
+	life  context.Context // ends when the line is cut
+	cut   context.CancelFunc
 	once  sync.Once
+
+	spares *shell.Spares[*line]
+
+	mu   sync.Mutex
+	over bool
+	wg   sync.WaitGroup // of the spares
+}
+
+// newLine makes a line of a master. Further ones are made by again, nil when none may be.
+func newLine(path string, watch *mux, own *master, most int, again func(context.Context) (*line, error)) *line {
+	n := &line{path: path, watch: watch, own: own}
+	n.life, n.cut = context.WithCancel(context.Background())
+	var spare func(context.Context) (*line, error)
+	if again != nil {
+		spare = func(ctx context.Context) (*line, error) { return n.further(ctx, again) }
+	}
+	n.spares = shell.NewSpares(most, spare, (*line).Cut)
+	return n
+}
+
+// further makes a line that ends with this one.
+func (n *line) further(ctx context.Context, again func(context.Context) (*line, error)) (*line, error) {
+	n.mu.Lock()
+	if n.over {
+		n.mu.Unlock()
+		return nil, shell.ErrBroken
+	}
+	n.wg.Add(1)
+	n.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.life, cancel)()
+	more, err := again(ctx)
+	if err != nil {
+		n.wg.Done()
+		return nil, err
+	}
+	go func() { // ends with the connection, which Wait waits for
+		defer n.wg.Done()
+		more.Wait()
+	}()
+	return more, nil
 }
 
 // Wait implements [shell.Line]: the master keeps a conversation open as long as
@@ -26,8 +70,12 @@ type line struct {
 // ending for want of use.
 func (n *line) Wait() error {
 	io.Copy(io.Discard, n.watch.conn)
+	n.Cut()
+	n.mu.Lock()
+	n.over = true
+	n.mu.Unlock()
+	n.wg.Wait()
 	if n.own == nil {
-		n.Cut()
 		return errors.New("the ControlMaster that was open has ended")
 	}
 	n.own.end()
@@ -37,6 +85,8 @@ func (n *line) Wait() error {
 // Cut implements [shell.Line].
 func (n *line) Cut() {
 	n.once.Do(func() {
+		n.cut()
+		n.spares.Close()
 		n.watch.conn.Close()
 		if n.own != nil {
 			n.own.stop()
@@ -50,7 +100,7 @@ func (n *line) Open(ctx context.Context) (shell.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{line: n, mux: m, over: make(chan struct{})}, nil
+	return &session{ctx: ctx, line: n, mux: m, over: make(chan struct{})}, nil
 }
 
 // dial starts another conversation with the master. A master that does not
@@ -70,13 +120,16 @@ func (n *line) dial(ctx context.Context) (*mux, error) {
 // A session is one conversation with the master and the pipes it reads and
 // writes for us.
 type session struct {
+	ctx  context.Context // of the call that opens it, which it outlives
 	line *line
-	mux  *mux
 	over chan struct{} // closed when the master ended the conversation, or never began it
+
+	finished sync.Once
 
 	in, out, errs *os.File // nil until begun
 
 	mu     sync.Mutex
+	mux    *mux
 	begun  bool
 	closed bool
 	status int
@@ -90,74 +143,108 @@ func (s *session) Exec(command string, _ bool) error { return s.begin(command, 0
 func (s *session) Subsystem(name string) error { return s.begin(name, 1) }
 
 func (s *session) begin(command string, subsystem uint32) error {
-	theirs, err := s.pipes()
+	m := s.mux
+	err := s.request(m, command, subsystem)
+	if err == nil {
+		s.line.spares.Served()
+	} else if errors.Is(err, shell.ErrRefused) {
+		err = s.line.spares.Use(s.ctx, err, func(spare *line) error {
+			if m, err = spare.dial(s.ctx); err != nil {
+				return err
+			}
+			return s.request(m, command, subsystem)
+		})
+	} else if errors.Is(err, shell.ErrBroken) {
+		s.line.Cut() // in case the master is still there
+	}
+	if err != nil {
+		s.abandon()
+		return err
+	}
+	go s.follow(m) // ends with the conversation
+	return nil
+}
+
+// request asks a master for the session.
+func (s *session) request(m *mux, command string, subsystem uint32) error {
+	theirs, err := s.pipes(m)
 	if err != nil {
 		return err
 	}
 	const noEscape = 0xffffffff
 	var none uint32 // terminal, X11 and agent
-	err = s.mux.send(muxNewSession, uint32(0), "", none, none, none, subsystem, uint32(noEscape), "", command)
+	err = m.send(muxNewSession, uint32(0), "", none, none, none, subsystem, uint32(noEscape), "", command)
 	if err == nil {
-		err = s.mux.pass(theirs...)
+		err = m.pass(theirs...)
 	}
 	for _, f := range theirs {
 		f.Close()
 	}
 	if err == nil {
-		err = s.mux.opened()
+		err = m.opened()
 	}
 	if err == nil {
-		go s.follow() // ends with the conversation
 		return nil
 	}
-	close(s.over)
-	s.Close()
-	if r, ok := errors.AsType[*refusal](err); ok {
-		if r.denied {
-			return shell.Problem(gat.Denied, "its owner was asked, by ControlMaster ask in the configuration", fmt.Errorf("the open connection may not be used: %w", r))
-		}
-		return fmt.Errorf("%w: %w", shell.ErrRefused, r)
+	m.conn.Close()
+	r, ok := errors.AsType[*refusal](err)
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %w", shell.ErrBroken, err)
+	case r.denied:
+		return shell.Problem(gat.Denied, "its owner was asked, by ControlMaster ask in the configuration", fmt.Errorf("the open connection may not be used: %w", r))
 	}
-	return fmt.Errorf("%w: %w", shell.ErrBroken, s.line.lost(err))
+	return fmt.Errorf("%w: %w", shell.ErrRefused, r)
 }
 
-// lost ends a line whose master broke off, in case it is still there.
-func (n *line) lost(err error) error {
-	n.Cut()
-	return err
-}
-
-// pipes makes the session's pipes and returns the ends that are the master's.
-func (s *session) pipes() (theirs []*os.File, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, net.ErrClosed
-	}
+// pipes makes the session's pipes for a conversation, in place of earlier ones,
+// and returns the ends that are the master's.
+func (s *session) pipes(m *mux) (theirs []*os.File, err error) {
 	var ends []*os.File
 	for range 3 {
 		r, w, err := os.Pipe()
 		if err != nil {
-			for _, f := range ends {
-				f.Close()
-			}
-			s.closed = true
-			s.mux.conn.Close()
-			close(s.over)
+			closeAll(ends)
+			m.conn.Close()
 			return nil, fmt.Errorf("open a session: %w", err)
 		}
 		ends = append(ends, r, w)
 	}
-	s.in, s.out, s.errs, s.begun = ends[1], ends[2], ends[4], true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		closeAll(ends)
+		m.conn.Close()
+		return nil, net.ErrClosed
+	}
+	if s.begun {
+		closeAll([]*os.File{s.in, s.out, s.errs})
+	}
+	s.in, s.out, s.errs, s.mux, s.begun = ends[1], ends[2], ends[4], m, true
 	return []*os.File{ends[0], ends[3], ends[5]}, nil
 }
 
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// abandon ends a session that could not begin.
+func (s *session) abandon() {
+	s.Close()
+	s.finish()
+}
+
+// finish notes that the session is over.
+func (s *session) finish() { s.finished.Do(func() { close(s.over) }) }
+
 // follow takes the master's word on how the command ended.
-func (s *session) follow() {
-	defer close(s.over)
-	defer s.mux.conn.Close()
+func (s *session) follow(m *mux) {
+	defer s.finish()
+	defer m.conn.Close()
 	for {
-		kind, body, err := s.mux.receive()
+		kind, body, err := m.receive()
 		if err != nil {
 			return
 		}
@@ -196,13 +283,11 @@ func (s *session) Close() error {
 	}
 	s.closed = true
 	s.mux.conn.Close()
-	if !s.begun {
-		close(s.over)
-		return nil
+	if s.begun {
+		closeAll([]*os.File{s.in, s.out, s.errs})
+	} else {
+		s.finish()
 	}
-	s.in.Close()
-	s.out.Close()
-	s.errs.Close()
 	return nil
 }
 

@@ -125,6 +125,9 @@ func (m *master) lastSaid() string {
 	return ""
 }
 
+// prompted reports whether the user was asked something but about a host's key.
+func (m *master) prompted() bool { return m.asks != nil && m.asks.needed() }
+
 // stop tells the master to end, and does not wait for it.
 func (m *master) stop() {
 	m.once.Do(func() {

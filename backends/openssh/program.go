@@ -157,12 +157,12 @@ func exists(path string) bool {
 //	ClearAllForwardings     the user's forwardings are for the user's own sessions
 //	PermitLocalCommand      no, for the same reason
 //	EscapeChar              none: all bytes pass
-//	LogLevel                VERBOSE, so that it can be told what happened
+//	LogLevel                VERBOSE for a master, so that it can be told how it logged in, else INFO
 //	ServerAliveInterval     unless the user has set it
 //	ConnectTimeout          unless the user has set it
-func (b Backend) options(s settings, asks bool) []string {
+func (b Backend) options(s settings, asks bool, level string) []string {
 	o := []string{"-T", "-a", "-x", "-e", "none",
-		"-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no", "-o", "LogLevel=VERBOSE"}
+		"-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no", "-o", "LogLevel=" + level}
 	if !asks {
 		o = append(o, "-o", "BatchMode=yes")
 	}

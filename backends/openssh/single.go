@@ -57,7 +57,7 @@ func (n *singleLine) login(ctx context.Context, b Backend, t gat.Target) (gat.Lo
 	if err != nil {
 		return nil, err
 	}
-	n.options = slices.Concat(c.options, b.options(s, false), []string{"-S", "none"})
+	n.options = slices.Concat(c.options, b.options(s, false, "INFO"), []string{"-S", "none"})
 	if !n.p.version.before(version{7, 6}) {
 		n.options = append(n.options, "-o", "RemoteCommand=none")
 	}

@@ -138,3 +138,62 @@ func TestFallBack(t *testing.T) {
 		}
 	})
 }
+
+// A server that allows one session at a time gets further connections, for which
+// nobody is asked anything; where somebody would be, the error says what is wrong.
+func TestSessions(t *testing.T) {
+	limit := "MaxSessions 1\n"
+	factor := testbed.Factor{Code: "123456"}.Oddity("factor")
+	factor.SSHD += limit
+	odd := testbed.OddHosts(t, testbed.Oddity{Name: "one", SSHD: limit}, factor)
+	f := &testbed.Farm{Net: odd.Net}
+	b := client(t, f)
+	hold := func(t *testing.T, l gat.Login) {
+		t.Helper()
+		p, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"cat"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+	}
+	dir := alone(t, f, hostOf("one", odd.Host("one"), "IdentityFile "+f.Key), hostOf("factor", odd.Host("factor"), "IdentityFile "+f.Key))
+	t.Run("by key", func(t *testing.T) {
+		l := open(t, b, target("one", dir))
+		hold(t, l)
+		for range 2 {
+			if out, _ := run(t, l, "echo", "beside"); out != "beside\n" {
+				t.Errorf("output %q", out)
+			}
+		}
+		name := siteDir(t, odd.Host("one")) + "/file"
+		if err := l.(gat.Files).Put(t.Context(), name, 0o644, strings.NewReader("data")); err != nil {
+			t.Error(err)
+		}
+		if n, err := odd.Host("one").LoginCount(t.Context()); err != nil || n < 2 || n > 3 {
+			t.Errorf("%d logins for a command, others one after the other, and files (%v)", n, err)
+		}
+		path, _ := openssh.Socket(l)
+		all, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Dir(path)), "zorilla-ssh-*", "m"))
+		if err != nil || len(all) < 2 {
+			t.Errorf("connections at %q, %v", all, err)
+		}
+		l.Close()
+		for _, path := range all {
+			if _, err := os.Stat(path); err == nil {
+				t.Errorf("after Close there is %s", path)
+			}
+		}
+	})
+	t.Run("with a code", func(t *testing.T) {
+		u := &user{answers: map[string]string{"assword": "123456", "ode": "123456"}}
+		l := open(t, b, u.at(target("factor", dir)))
+		hold(t, l)
+		_, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"true"}})
+		if gat.ClassOf(err) != gat.Transient || err == nil || !strings.Contains(err.Error(), "MaxSessions may be 1") {
+			t.Errorf("%v", err)
+		}
+		if len(u.asked) != 1 {
+			t.Errorf("the user was asked %q", u.asked)
+		}
+	})
+}

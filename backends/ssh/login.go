@@ -27,7 +27,8 @@ type login struct {
 func newLogin(c *connector, url string, hops []*link) *login {
 	last := hops[len(hops)-1]
 	l := &login{c: c, link: last}
-	l.Login = shell.New(&line{hops, newSpares(last.again, c.backend.Sessions)}, shell.Config{URL: url, Host: last.end.String(), Sessions: c.backend.Sessions, Signals: true})
+	spares := shell.NewSpares(c.backend.Sessions, last.again, (*link).close)
+	l.Login = shell.New(&line{hops, spares}, shell.Config{URL: url, Host: last.end.String(), Sessions: c.backend.Sessions, Signals: true})
 	l.Spawn(l.watch)
 	return l
 }
@@ -72,7 +73,7 @@ func (l *login) watch() {
 // A line is a connection with the jump hosts it goes through.
 type line struct {
 	hops   []*link // jump hosts first, the host itself last
-	spares *spares
+	spares *shell.Spares[*link]
 }
 
 func (n *line) client() *gossh.Client { return n.hops[len(n.hops)-1].client }
@@ -82,7 +83,7 @@ func (n *line) Wait() error { return n.client().Wait() }
 
 // Cut implements [shell.Line].
 func (n *line) Cut() {
-	n.spares.close()
+	n.spares.Close()
 	closeLinks(n.hops)
 }
 
@@ -91,12 +92,19 @@ func (n *line) Open(ctx context.Context) (shell.Session, error) {
 	s, err := openSession(ctx, n.client())
 	switch {
 	case err == nil:
-		n.spares.served()
+		n.spares.Served()
 		return s, nil
 	case errors.Is(err, shell.ErrRefused):
-		return n.spares.open(ctx, err)
+		err = n.spares.Use(ctx, err, func(k *link) error {
+			var err error
+			s, err = openSession(ctx, k.client)
+			return err
+		})
 	}
-	return nil, err
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // openSession opens a session on a connection. The library cannot be interrupted, so when
