@@ -3,6 +3,7 @@
 package ssh
 
 import (
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -15,12 +16,12 @@ func lockFile(f *os.File) (unlock func()) {
 	for range 20 {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+			return func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) } // closing does it too
 		}
-		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 	}
 	return func() {}
 }

@@ -22,4 +22,4 @@ func shellCommand(command string) *exec.Cmd {
 }
 
 // killGroup kills a started command and what it started.
-func killGroup(cmd *exec.Cmd) { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+func killGroup(cmd *exec.Cmd) { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // it may have ended

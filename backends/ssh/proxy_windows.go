@@ -21,4 +21,4 @@ func shellCommand(command string) *exec.Cmd {
 }
 
 // killGroup kills a started command. What it started ends with its input.
-func killGroup(cmd *exec.Cmd) { cmd.Process.Kill() }
+func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() } // it may have ended
