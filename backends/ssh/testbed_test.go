@@ -121,35 +121,6 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestOddHosts runs the parts of the suite that depend on the host's programs
-// on hosts that lack some, or have others.
-func TestOddHosts(t *testing.T) {
-	testbed.Require(t)
-	for name, change := range map[string]string{
-		"no setsid":         "rm -f /usr/bin/setsid",
-		"no setsid or perl": "rm -f /usr/bin/setsid /usr/bin/perl*",
-		"bash as sh":        "ln -sf bash /bin/sh",
-		"busybox as sh":     `[ -x /bin/busybox ] && ln -sf busybox /bin/sh`,
-		"no sftp":           "rm -f /usr/lib/openssh/sftp-server /usr/lib/sftp-server",
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := testbed.SSH(t)
-			host := f.Bastion
-			if _, err := host.Exec(t.Context(), "sh", "-c", change); err != nil {
-				t.Skipf("cannot make such a host: %v", err)
-			}
-			home := farmHome(t, f)
-			gattest.Test(t, gattest.Harness{
-				Dir:     siteDir(t, host),
-				Find:    gattest.Processes,
-				Foreign: "4000000000.1.00000000",
-				NoSweep: true,
-				Open:    func(t testing.TB) gat.Login { return open(t, farmTarget(t, f, host, home)) },
-			})
-		})
-	}
-}
-
 func TestFarmJump(t *testing.T) {
 	f := testbed.Shared(t)
 	target := farmTarget(t, f, f.Inner1, farmHome(t, f))
