@@ -3,6 +3,7 @@
 package ssh_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -44,6 +45,7 @@ type server struct {
 	deaf     bool                                        // passes no signals on
 	noExec   bool                                        // refuses to execute anything
 	sftp     string                                      // "", "none" or noise before it
+	tries    int                                         // of a login; 0 means 6
 	old      bool                                        // knows only what was common in 2010
 	auth     func(*gossh.ServerConfig)                   // changes how clients authenticate, nil for not at all
 
@@ -62,7 +64,7 @@ func (s *server) serve(conn net.Conn) {
 	s.conns++
 	s.mu.Unlock()
 	config := &gossh.ServerConfig{
-		MaxAuthTries: 6,
+		MaxAuthTries: cmp.Or(s.tries, 6),
 		PublicKeyCallback: func(c gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
