@@ -49,7 +49,8 @@ const HintExpired = "log in with ssh in a terminal and choose a new one there; n
 // warning only, and a new code is none of it.
 var renewal = regexp.MustCompile(`(?i)\b(new|retype|re-enter)\s+(\S+\s+){0,2}(password|passphrase|pin)\b` +
 	`|\b(must|required to|need to|have to)\s+(\S+\s+){0,2}(change|reset|renew)\s+(\S+\s+){0,2}(password|passphrase|pin)\b` +
-	`|\b(password|passphrase|pin)\s+(has\s+|is\s+)?expired\b|\bexpired\s+(password|passphrase|pin)\b`)
+	`|\b(password|passphrase|pin)\s+(has\s+|is\s+)?expired\b|\bexpired\s+(password|passphrase|pin)\b` +
+	`|\b(password|passphrase|pin)\s+change\s+(is\s+)?required\b`)
 
 // Expired tells whether a server that says this wants a new password.
 func Expired(texts ...string) bool {

@@ -147,6 +147,10 @@ func (l *Login) unframed(ctx context.Context, why, out, errs error, noise []byte
 			return Problem(gat.Denied, "its administrator limits it: ask for one that may run commands",
 				errors.New("the account may only transfer files, and runs no commands"))
 		}
+		if Expired(string(noise)) { // a login by key comes this far
+			return Problem(gat.Denied, "log in with ssh in a terminal and choose a new one",
+				errors.New("the account runs no commands until its password, which has expired, is changed"))
+		}
 		return Problem(gat.Denied, "does the account have a login shell, and /bin/sh and dd?", fmt.Errorf("%w%s", err, said))
 	}
 	return l.Lost(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -116,7 +117,7 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 	case t.typed > 0:
 		refusal := fmt.Errorf("%s: permission denied: %s not accepted", at, counted(t.typed, "answer was", "answers were"))
 		if !strings.Contains(text, "unable to authenticate") {
-			refusal = fmt.Errorf("%w: %w", refusal, err)
+			refusal = fmt.Errorf("%w: the server ends the login: %s", refusal, said(text))
 		}
 		return problem(gat.Denied, hintWrong, refusal)
 	case t.answered && broken(err):
@@ -144,6 +145,18 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 		key = "make a key with ssh-keygen, and have it added to ~/.ssh/authorized_keys there"
 	}
 	return problem(gat.Denied, key, fmt.Errorf("%s: permission denied: %s", at, tried))
+}
+
+// farewell matches what a server says when it ends a connection (RFC 4253, section
+// 11.1), in the words of the SSH library.
+var farewell = regexp.MustCompile(`ssh: disconnect, reason \d+: "?(.*?)"?$`)
+
+// said is what a server said at the end of a login, without the library's words.
+func said(text string) string {
+	if m := farewell.FindStringSubmatch(text); m != nil {
+		text = m[1]
+	}
+	return printable(text)
 }
 
 // offered says which keys were tried and which could not be.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -181,6 +182,38 @@ func TestSecondFactor(t *testing.T) {
 	})
 }
 
+// TestFactorOnTheWay: each host of a way may want a code, and the question says which.
+func TestFactorOnTheWay(t *testing.T) {
+	t.Parallel()
+	gate, tg, u := asking(t, behindKey(gossh.ServerAuthCallbacks{KeyboardInteractiveCallback: code("1")}), "1", "2", "3")
+	mid := &server{name: "mid", hostKeys: gate.hostKeys, auth: behindKey(gossh.ServerAuthCallbacks{KeyboardInteractiveCallback: code("2")})}
+	inner := &server{name: "inner", hostKeys: gate.hostKeys, auth: behindKey(gossh.ServerAuthCallbacks{KeyboardInteractiveCallback: code("3")})}
+	gate.routes, mid.routes = map[string]*server{"mid:22": mid}, map[string]*server{"inner:22": inner}
+	know(t, tg.Home, mid)
+	know(t, tg.Home, inner)
+	tg.URL, _ = url.Parse("ssh://me@mid?jump=me@h")
+	type key struct{}
+	var whose []any // the calls that needed the user
+	tg.Prompted = func(ctx context.Context) { whose = append(whose, ctx.Value(key{})) }
+	l, err := (ssh.Backend{Agent: "none"}).Open(context.WithValue(t.Context(), key{}, "outer"), tg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	in, err := l.(gat.Inward).Inner(context.WithValue(t.Context(), key{}, "inner"), "inner", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	want := []string{"secret: (me@h) Verification code:", "secret: (me@mid) Verification code:", "secret: (me@inner) Verification code:"}
+	if diff := cmp.Diff(want, u.asked); diff != "" {
+		t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]any{"outer", "outer", "inner"}, whose); diff != "" {
+		t.Errorf("prompted (-want +got):\n%s", diff)
+	}
+}
+
 func TestSecondFactorRefused(t *testing.T) {
 	t.Parallel()
 	says := func(questions ...string) challenge {
@@ -197,7 +230,7 @@ func TestSecondFactorRefused(t *testing.T) {
 		asked int
 		says  []string
 	}{
-		"wrong as often as the server allows": {auth: code("7"), asked: 6, says: []string{"permission denied", "6 answers were not accepted", "lock an account"}},
+		"wrong as often as the server allows": {auth: code("7"), asked: 6, says: []string{"permission denied", "6 answers were not accepted: the server ends the login: too many authentication failures (", "lock an account"}},
 		"no terminal":                         {auth: code("7"), err: errors.New("there is no terminal to ask on"), asked: 1, says: []string{"no terminal", "ControlMaster", "key added"}},
 		"nobody answered": {auth: code("7"), err: &gat.Error{Class: gat.Denied, Err: fmt.Errorf("%w within 5m0s", gat.ErrUnanswered), Hint: "start again"}, asked: 1,
 			says: []string{"nobody answered within 5m0s", "start again"}},

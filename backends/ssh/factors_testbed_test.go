@@ -17,6 +17,9 @@ func TestRealSecondFactor(t *testing.T) {
 	net := testbed.OddHosts(t, testbed.Factor{Code: "123456"}.Oddity("both"),
 		testbed.Factor{Code: "123456", Keyless: true}.Oddity("code"),
 		testbed.Factor{Code: "123456", Expired: true}.Oddity("expired"))
+	keyed := testbed.Factor{Expired: true}.Oddity("keyonly")
+	keyed.SSHD = "UsePAM yes\nAuthenticationMethods publickey\n"
+	late := testbed.OddHosts(t, keyed)
 	enter := func(name string, answers ...string) (gat.Target, *user) {
 		u := &user{answers: answers}
 		tg := net.Target(t, "ssh", net.Host(name))
@@ -66,6 +69,14 @@ func TestRealSecondFactor(t *testing.T) {
 			t.Errorf("asked %q", u.asked)
 		}
 		count("both", 1, 7)
+	})
+	t.Run("expired, and a key is enough", func(t *testing.T) {
+		l := login(t, ssh.Backend{}, late.Target(t, "ssh", late.Host("keyonly")))
+		_, err := l.(gat.Runner).Run(t.Context(), gat.Command{Argv: []string{"true"}})
+		if gat.ClassOf(err) != gat.Denied || !strings.Contains(err.Error(), "password, which has expired") {
+			t.Errorf("got %v (%v)", err, gat.ClassOf(err))
+		}
+		t.Log(err)
 	})
 	t.Run("expired", func(t *testing.T) {
 		tg, u := enter("expired", "123456", "never this")
