@@ -157,17 +157,26 @@ func readFile(name string, limit int64) ([]byte, error) {
 
 // want lists the keys known for h.
 func (k *knownHosts) want(h *hop) []knownhosts.KnownKey {
+	for _, name := range h.names() {
+		if list := k.wantAs(name); len(list) > 0 {
+			return list
+		}
+	}
+	return nil
+}
+
+// wantAs lists the keys, and authorities, that are known by a name.
+func (k *knownHosts) wantAs(name string) []knownhosts.KnownKey {
 	// A key nobody has makes the library say which it would take.
 	probe, err := gossh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
 		return nil
 	}
-	for _, name := range h.names() {
-		if ke, ok := errors.AsType[*knownhosts.KeyError](k.lookAs(name, probe)); ok && len(ke.Want) > 0 {
-			return ke.Want
-		}
+	ke, _ := errors.AsType[*knownhosts.KeyError](k.callback(name, named(name), probe))
+	if ke == nil {
+		return nil
 	}
-	return nil
+	return ke.Want
 }
 
 // look looks up a key or certificate of h.
@@ -197,7 +206,18 @@ func (k *knownHosts) look(h *hop, key gossh.PublicKey) error {
 // lookAs looks up a key or certificate by a name. The address behind it is never
 // looked at.
 func (k *knownHosts) lookAs(name string, key gossh.PublicKey) error {
-	return k.callback(name, named(name), key)
+	err := k.callback(name, named(name), key)
+	if _, cert := key.(*gossh.Certificate); err != nil || cert {
+		return err
+	}
+	// To the library an authority's own key is good for every host of its.
+	list := k.wantAs(name)
+	if slices.ContainsFunc(list, func(w knownhosts.KnownKey) bool {
+		return !k.authority(w) && bytes.Equal(w.Key.Marshal(), key.Marshal())
+	}) {
+		return nil
+	}
+	return &knownhosts.KeyError{Want: list}
 }
 
 // noAuthority reports whether err says that a certificate is by no authority for the host.
