@@ -36,7 +36,7 @@ var house = []struct{ pkg, imports string }{
 	{"backends/shell", "gat"},
 	{"backends/ssh/sshconfig", ""},
 	{"backends/ssh", "gat backends/shell backends/ssh/sshconfig"},
-	{"backends/openssh", "gat backends/shell backends/ssh/sshconfig"},
+	{"backends/openssh", "gat backends/shell"},
 	{"backends/...", "gat backends/batch"},
 
 	{"overlay", ""},
