@@ -38,11 +38,6 @@ type unknownHost struct {
 
 func (u *unknownHost) Error() string { return u.text }
 
-var hostCertOrder = [...]string{
-	gossh.CertAlgoED25519v01, gossh.CertAlgoECDSA256v01, gossh.CertAlgoECDSA384v01, gossh.CertAlgoECDSA521v01,
-	gossh.CertAlgoRSASHA512v01, gossh.CertAlgoRSASHA256v01,
-}
-
 // knownHosts is what the known_hosts files of a server said when they were read.
 type knownHosts struct {
 	file     string // the one that takes new keys; empty means none does
@@ -220,11 +215,6 @@ func (k *knownHosts) lookAs(name string, key gossh.PublicKey) error {
 	return &knownhosts.KeyError{Want: list}
 }
 
-// noAuthority reports whether err says that a certificate is by no authority for the host.
-func noAuthority(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "no authorities")
-}
-
 // algorithms lists the host key algorithms to ask h for: those of the keys
 // known for it first, so that a server with several keys shows that one.
 func (k *knownHosts) algorithms(h *hop) []string {
@@ -306,49 +296,6 @@ func (k *knownHosts) check(h *hop, key gossh.PublicKey) error {
 		fmt.Sprintf("somebody may be listening in; if the host's administrator confirms the new key, run %s, then log in once with `%s`",
 			strings.Join(cures, " and "), k.ssh(h)),
 		fmt.Errorf("the host key of %s has changed: the host shows %s %s, known is %s", h.addr(), key.Type(), print, strings.Join(have, ", ")))
-}
-
-// checkCertificate says what to make of a host's certificate that was refused for a
-// reason: as with ssh(1) the key in it counts then as if there were no certificate.
-func (k *knownHosts) checkCertificate(h *hop, cert *gossh.Certificate, why error) error {
-	for what, key := range map[string]gossh.PublicKey{"host key": cert.Key, "authority": cert.SignatureKey} {
-		if re, ok := errors.AsType[*knownhosts.RevokedError](k.look(h, key)); ok {
-			return k.revoked(h, what, key, re)
-		}
-	}
-	err := k.check(h, cert.Key)
-	if _, unknown := errors.AsType[*unknownHost](err); !unknown {
-		return err
-	}
-	var known []string
-	for _, w := range k.want(h) {
-		if k.authority(w) {
-			known = append(known, fmt.Sprintf("%s %s at %s:%d", w.Key.Type(), gossh.FingerprintSHA256(w.Key), w.Filename, w.Line))
-		}
-	}
-	at := fmt.Sprintf("the host certificate of %s, by the authority %s %s", h.addr(), cert.SignatureKey.Type(), gossh.FingerprintSHA256(cert.SignatureKey))
-	bad := func(hint, format string, args ...any) error {
-		return problem(gat.Denied, hint, &unknownHost{text: at + fmt.Sprintf(format, args...), bad: true})
-	}
-	switch reason := why.Error(); {
-	case noAuthority(why):
-		// Authorities for many hosts (*) need not be those of all of them.
-		return problem(gat.Denied, "somebody may be listening in; if the host's administrator confirms the authority, add it to the @cert-authority lines",
-			&unknownHost{text: fmt.Sprintf("%s: the authority is not known for this host: known is %s", at, strings.Join(known, ", "))})
-	case strings.Contains(reason, "principal"):
-		return bad("use one of these names in the URL, or set HostKeyAlias to it in ~/.ssh/config",
-			", is not for this name but for: %s", printable(strings.Join(cert.ValidPrincipals, ", ")))
-	case strings.Contains(reason, "expired"), strings.Contains(reason, "not yet valid"):
-		return bad("the host's administrator must renew it; is the clock of this machine right?", ": %v", why)
-	default:
-		return bad("the host's administrator must make a new one", ": %v", &foreign{why})
-	}
-}
-
-// revoked is the error of a key that a line of a known_hosts file revokes.
-func (k *knownHosts) revoked(h *hop, what string, key gossh.PublicKey, re *knownhosts.RevokedError) error {
-	return problem(gat.Denied, fmt.Sprintf("ask the host's administrator for its new key; then run `%s` and log in once with `%s`", k.keygen(h, k.file), k.ssh(h)),
-		fmt.Errorf("the %s of %s (%s %s) is revoked at %s:%d", what, h.addr(), key.Type(), gossh.FingerprintSHA256(key), re.Revoked.Filename, re.Revoked.Line))
 }
 
 // noCommonKey says that the server has no key of a kind we take.
