@@ -12,8 +12,19 @@ import (
 	"time"
 )
 
-// errTooOld says that ssh does not know -G, which came with OpenSSH 6.8.
-var errTooOld = errors.New("ssh is too old to tell its configuration")
+// errTooOld says that ssh does not know -G: it is older than OpenSSH 6.8, or another's.
+var errTooOld = errors.New("this ssh does not tell its configuration")
+
+// ignorant reports whether ssh complains of an option it does not know.
+func ignorant(complaint string) bool {
+	complaint = strings.ToLower(complaint)
+	for _, s := range []string{"option -- g", "option -- 'g'", "unknown argument", "unknown option", "usage:"} {
+		if strings.Contains(complaint, s) {
+			return true
+		}
+	}
+	return false
+}
 
 // ask has ssh resolve the query.
 func (q query) ask(ctx context.Context, program string, limit time.Duration) (Host, error) {
@@ -55,7 +66,7 @@ func (q query) ask(ctx context.Context, program string, limit time.Duration) (Ho
 		}
 		return Host{}, &Error{Hint: "a Match exec command or a name lookup hangs: see `ssh -v -G " + q.host + "`",
 			Err: fmt.Errorf("%s: ssh -G did not end within %v%s", doing, limit, said)}
-	case err != nil && (strings.Contains(said, "option -- G") || strings.Contains(said, "option -- 'G'")):
+	case err != nil && ignorant(said):
 		return Host{}, errTooOld
 	case err != nil && said != "":
 		return Host{}, &Error{Hint: "mend the file; `ssh -G " + q.host + "` must work", Err: fmt.Errorf("%s: %s", doing, said)}

@@ -281,10 +281,11 @@ func TestPrograms(t *testing.T) {
 	dir := home(t, "User configured\n")
 	t.Run("too old", func(t *testing.T) {
 		t.Parallel()
-		r := fake(t, `echo "unknown option -- G" >&2; exit 255`)
-		h, err := r.Resolve(t.Context(), dir, "h", "", "")
-		if err != nil || h.User != "configured" || !strings.HasSuffix(h.Source, "config") {
-			t.Errorf("got %+v, %v", h, err)
+		for _, says := range []string{"unknown option -- G", "ssh: illegal option -- G", "WARNING: Ignoring unknown argument '-G'", "Usage: ssh [options] [user@]host"} {
+			h, err := fake(t, `echo "`+says+`" >&2; exit 255`).Resolve(t.Context(), dir, "h", "", "")
+			if err != nil || h.User != "configured" || !strings.HasSuffix(h.Source, "config") {
+				t.Errorf("%s: got %+v, %v", says, h, err)
+			}
 		}
 	})
 	t.Run("prints without end", func(t *testing.T) {
