@@ -76,6 +76,9 @@ func (q query) ask(ctx context.Context, program string, limit time.Duration) (Ho
 		return Host{}, &Error{Err: fmt.Errorf("%s: ssh -G prints more than %d bytes", doing, maxOutput)}
 	}
 	v := parse(out.text)
+	if v.one("hostname") == "" {
+		return Host{}, errTooOld
+	}
 	if !q.own {
 		v.rehome(accountHome(), q.home)
 	}

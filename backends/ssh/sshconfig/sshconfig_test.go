@@ -296,14 +296,18 @@ func TestPrograms(t *testing.T) {
 	})
 	t.Run("prints nonsense", func(t *testing.T) {
 		t.Parallel()
-		h, err := fake(t, `printf '\n\n \000\nport\nhostname\nidentityfile\n'`).Resolve(t.Context(), dir, "h", "", "")
-		if err != nil || h.HostName != "h" || h.Port != "22" {
+		h, err := fake(t, `printf '\n\n \000\nport\nhostname x\nidentityfile\n'`).Resolve(t.Context(), dir, "h", "", "")
+		if err != nil || h.HostName != "x" || h.Port != "22" {
 			t.Errorf("got %+v, %v", h, err)
 		}
-		if _, err := fake(t, `echo port 99999`).Resolve(t.Context(), dir, "h", "", ""); err == nil || !strings.Contains(err.Error(), "99999") {
+		h, err = fake(t, `echo Welcome to this host`).Resolve(t.Context(), dir, "h", "", "")
+		if err != nil || h.HostName != "h" || h.User != "configured" || !strings.HasSuffix(h.Source, "config") {
+			t.Errorf("got %+v, %v", h, err)
+		}
+		if _, err := fake(t, `echo hostname h; echo port 99999`).Resolve(t.Context(), dir, "h", "", ""); err == nil || !strings.Contains(err.Error(), "99999") {
 			t.Errorf("error %v", err)
 		}
-		if _, err := fake(t, `echo connecttimeout soon`).Resolve(t.Context(), dir, "h", "", ""); err == nil || !strings.Contains(err.Error(), "soon") {
+		if _, err := fake(t, `echo hostname h; echo connecttimeout soon`).Resolve(t.Context(), dir, "h", "", ""); err == nil || !strings.Contains(err.Error(), "soon") {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -323,7 +327,7 @@ func TestPrograms(t *testing.T) {
 	})
 	t.Run("what is asked", func(t *testing.T) {
 		t.Parallel()
-		h, err := fake(t, `echo "user $*"`).Resolve(t.Context(), dir, "h", "u", "7")
+		h, err := fake(t, `echo hostname h; echo "user $*"`).Resolve(t.Context(), dir, "h", "u", "7")
 		if want := "-G -T -F " + filepath.Join(dir, ".ssh", "config") + " -l u -p 7 -- h"; err != nil || h.User != want {
 			t.Errorf("asked %q, want %q, %v", h.User, want, err)
 		}
