@@ -39,7 +39,7 @@ type passage struct {
 	gate  Gate        // nil: there is none
 	timer *time.Timer // bounds the login; it stands still while the login waits
 	limit time.Duration
-	note  func() // told when the login cannot be made again without the user
+	note  func(answered bool) // told when the login cannot be made again without the user, and when one has answered
 
 	mu    sync.Mutex
 	leave func()    // nil while it is outside
@@ -105,7 +105,7 @@ func (p *passage) prompted() {
 	p.mu.Lock()
 	p.user = true
 	p.mu.Unlock()
-	p.note()
+	p.note(false)
 	if p.timer.Stop() {
 		p.timer.Reset(p.patience())
 	}

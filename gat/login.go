@@ -35,6 +35,7 @@ type dial struct {
 	waiters  int
 	cancel   context.CancelCauseFunc
 	prompted bool // guarded by Site.mu
+	answered bool // guarded by Site.mu: somebody answered a question
 
 	done  chan struct{}
 	login Login
@@ -128,6 +129,11 @@ func (s *Site) settle(r *route, d *dial, login Login, err error) bool {
 	if err != nil {
 		r.prompted = r.prompted || d.prompted // a try that failed early asked for nothing
 		s.holdLocked(r, err)
+		if d.prompted && d.answered && r.held == nil {
+			// Nobody is asked again because the network failed after the answer.
+			r.held, r.until = err, time.Time{}
+			d.err = &heldError{err}
+		}
 		return false
 	}
 	r.login, r.held, r.lost, r.prompted = login, nil, false, d.prompted
@@ -159,10 +165,14 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	defer pass.exit()
 	t := Target{Site: s.cfg.Name, URL: r.url, Dial: s.cfg.Dial, Home: s.cfg.Home, PollEvery: s.cfg.PollEvery, Polls: s.cfg.Polls,
 		Observe: s.backendObserver(r)}
-	pass.note = func() {
+	pass.note = func(answered bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		d.prompted = true
+		if answered {
+			d.answered = true
+		} else {
+			d.prompted = true
+		}
 	}
 	t.Prompted = func(ctx context.Context) { passageOf(ctx, pass).prompted() }
 	t.Pause = func(ctx context.Context, wait func()) {
@@ -170,7 +180,12 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	}
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
-			return passageOf(ctx, pass).pause(func() (string, error) { return s.put(ctx, site, question, secret) })
+			pass := passageOf(ctx, pass)
+			answer, err := pass.pause(func() (string, error) { return s.put(ctx, site, question, secret) })
+			if err == nil {
+				pass.note(true)
+			}
+			return answer, err
 		}
 	}
 	s.log.Debug("logging in", "url", r.text)

@@ -179,6 +179,37 @@ func TestDetachedBehind(t *testing.T) {
 	})
 }
 
+// TestAskedOnce: a login that fails after the answer is not tried again by itself.
+func TestAskedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		asked := 0
+		b := failing{gatmem.Backend{"": gatmem.New()}}
+		s := over(t, b, gat.SiteConfig{Ask: func(context.Context, string, string, bool) (string, error) {
+			asked++
+			return "123456", nil
+		}})
+		for range 3 {
+			if _, err := s.Status(t.Context(), "j"); gat.ClassOf(err) != gat.Transient || asked != 1 {
+				t.Errorf("%v, asked %d times, want once", err, asked)
+			}
+		}
+		if err := s.Login(t.Context()); gat.ClassOf(err) != gat.Transient || asked != 2 {
+			t.Errorf("an explicit login: %v, asked %d times, want twice", err, asked)
+		}
+	})
+}
+
+// failing asks for a code, and then finds that the host behind is down.
+type failing struct{ gatmem.Backend }
+
+func (b failing) Open(ctx context.Context, t gat.Target) (gat.Login, error) {
+	t.Prompted(ctx)
+	if _, err := t.Ask(ctx, t.Site, "code", true); err != nil {
+		return nil, err
+	}
+	return nil, &gat.Error{Class: gat.Transient, Err: errors.New("no route to the host behind")}
+}
+
 // TestConfirmation: a login with a code may take longer, for a telephone.
 func TestConfirmation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
