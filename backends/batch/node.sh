@@ -62,41 +62,30 @@ gat_base64() {
 	fi
 }
 
-# gat_base85: base 85 to bytes. An awk that can write any byte does; others say it in
-# octal, and printf writes it.
-gat_base85() (
-	LC_ALL=C
+# gat_dense: the same of text in which some digits have a twin. The first line says how
+# many bytes the choice between digit and twin tells, which follow the others.
+gat_dense() (
+	read -r gat_n
+	LC_ALL=C gat_a=ABCDEFGHIJKLMNOPQRSTUVWXYZabc gat_t='!"$%&'\''()*,.:;<=>?@\\^_`{|}~][-'
 	export LC_ALL
-	if [ "$(($(awk 'BEGIN {s = sprintf("%c%c", 0, 255); printf "%s", s}' | wc -c)))" -eq 2 ]; then
-		gat_awk '%c'
-	else
-		gat_awk '\\%03o' | sh
-	fi
+	cat >"$gat_dir/.text" || exit
+	tr "$gat_t" "$gat_a" <"$gat_dir/.text" | gat_base64
+	tr -dc "$gat_a$gat_t" <"$gat_dir/.text" | tr "$gat_a$gat_t" 0000000000000000000000000000011111111111111111111111111111 |
+		fold -w 800 | awk -v "left=$gat_n" '
+		BEGIN {
+			for (i = 0; i < 256; i++) {
+				bits = ""
+				for (j = 128; j >= 1; j /= 2) bits = bits int(i / j) % 2
+				byte[bits] = i == 37 ? "%%" : sprintf("\\%03o", i)
+			}
+		}
+		left > 0 {
+			s = ""
+			for (i = 1; i < length($0) && left-- > 0; i += 8) s = s byte[substr($0, i, 8)]
+			print "printf \047" s "\047"
+		}' | sh
+	rm -f "$gat_dir/.text"
 )
-
-gat_awk() {
-	awk -v "form=$1" '
-	BEGIN {
-		a = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!$%&()*+,-./:;<=>?@[]^_"
-		for (i = 0; i < 85; i++) {
-			one[substr(a, i + 1, 1)] = i
-			for (j = 0; j < 85; j++) two[substr(a, i + 1, 1) substr(a, j + 1, 1)] = 85 * i + j
-		}
-		octal = form != "%c"
-		for (i = 0; i < 256; i++) byte[i] = octal && i == 37 ? "%%" : sprintf(form, i)
-		for (i = 0; i < 256; i++) for (j = 0; j < 256; j++) word[256 * i + j] = byte[i] byte[j]
-	}
-	{
-		s = ""
-		for (i = 1; i < length($0); i += 5) {
-			v = (two[substr($0, i, 2)] * 7225 + two[substr($0, i + 2, 2)]) * 85 + one[substr($0, i + 4, 1)]
-			h = int(v / 65536)
-			s = s word[h] word[v - 65536 * h]
-		}
-		if (octal) print "printf \047" s "\047"
-		else printf "%s", s
-	}'
-}
 
 # gat_put NAME MODE DECODE SIZE: makes a file of its input, which gzip compressed.
 gat_put() {
