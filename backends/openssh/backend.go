@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/backends/shell"
@@ -161,7 +160,7 @@ func (c *connector) connectIn(ctx context.Context, m *master) (*line, error) {
 		}
 		env = c.p.environment(c.b.Self, m.asks.listener.Addr().String())
 	}
-	args := append(c.options, "-N", "-S", strings.ReplaceAll(m.socket(), "%", "%%"), "-o", "ControlMaster=yes", "-o", "ControlPersist=no")
+	args := append(c.options, "-N", "-S", escaped(m.socket()), "-o", "ControlMaster=yes", "-o", "ControlPersist=no")
 	args = append(args, c.b.options(s, m.asks != nil, "VERBOSE")...)
 	var r *relayer
 	if dial := c.dialer(s); dial != nil {

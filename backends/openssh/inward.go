@@ -253,7 +253,7 @@ func newRelayer(ctx context.Context, dir string, dial gat.DialFunc, host, port s
 // command is the ProxyCommand that uses the relayer.
 func (r *relayer) command(self string) string {
 	c := "/usr/bin/env " + relayVariable + "=" + shell.Quote(r.listener.Addr().String()) + " " + shell.Quote(self)
-	return strings.ReplaceAll(c, "%", "%%")
+	return escaped(c)
 }
 
 // failed is why there is no connection.

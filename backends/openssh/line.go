@@ -189,6 +189,8 @@ func (s *session) request(m *mux, command string, subsystem uint32) error {
 	m.conn.Close()
 	r, ok := errors.AsType[*refusal](err)
 	switch {
+	case s.isClosed():
+		return net.ErrClosed // by us, which is no sign of the master
 	case !ok:
 		return fmt.Errorf("%w: %w", shell.ErrBroken, err)
 	case r.denied:
@@ -222,6 +224,12 @@ func (s *session) pipes(m *mux) (theirs []*os.File, err error) {
 	}
 	s.in, s.out, s.errs, s.mux, s.begun = ends[1], ends[2], ends[4], m, true
 	return []*os.File{ends[0], ends[3], ends[5]}, nil
+}
+
+func (s *session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 func closeAll(files []*os.File) {

@@ -129,10 +129,10 @@ func (p program) resolve(ctx context.Context, env, options []string, to address)
 func configFile(dir, home string) (string, error) {
 	own := filepath.Join(home, ".ssh")
 	var b strings.Builder
-	fmt.Fprintf(&b, "Include %q\nHost *\nUserKnownHostsFile %q\n", filepath.Join(own, "config"), filepath.Join(own, "known_hosts"))
+	fmt.Fprintf(&b, "Include %s\nHost *\nUserKnownHostsFile %s\n", quoted(filepath.Join(own, "config")), quoted(escaped(filepath.Join(own, "known_hosts"))))
 	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 		if file := filepath.Join(own, name); exists(file) {
-			fmt.Fprintf(&b, "IdentityFile %q\n", file)
+			fmt.Fprintf(&b, "IdentityFile %s\n", quoted(escaped(file)))
 		}
 	}
 	if runtime.GOOS != "windows" {
@@ -144,6 +144,12 @@ func configFile(dir, home string) (string, error) {
 	}
 	return path, nil
 }
+
+// quoted makes a path one word for ssh, which knows no escapes in it.
+func quoted(path string) string { return `"` + filepath.ToSlash(path) + `"` }
+
+// escaped is a path where ssh expands what follows a percent sign.
+func escaped(path string) string { return strings.ReplaceAll(path, "%", "%%") }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

@@ -490,6 +490,30 @@ func (c *processConn) Read(p []byte) (int, error)  { return c.Stdout().Read(p) }
 func (c *processConn) Write(p []byte) (int, error) { return c.Stdin().Write(p) }
 func (c *processConn) Close() error                { return c.Process.Close() }
 
+// A command that is given up while the server does not answer takes nothing else with it.
+func TestImpatience(t *testing.T) {
+	f := testbed.SSH(t)
+	l := open(t, client(t, f), target("plain", home(t, f)))
+	run(t, l, "true")
+	if err := f.Plain.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := l.(gat.Runner).Run(ctx, gat.Command{Argv: []string{"true"}}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if _, err := l.(gat.Forwarder).Forward(ctx, "tcp", "localhost:22"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if err := f.Plain.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := run(t, l, "echo", "again"); out != "again\n" {
+		t.Errorf("output %q", out)
+	}
+}
+
 // A cut network is noticed, and the job goes on.
 func TestCut(t *testing.T) {
 	f := testbed.SSH(t)
