@@ -247,7 +247,7 @@ func TestSiteScriptLimit(t *testing.T) {
 	}
 }
 
-// What is too long for the scheduler in base64 is sent in base 85. The host's xz, or
+// What is too long for the scheduler in base64 is sent in denser text. The host's xz, or
 // any other tool that few have, is not asked.
 func TestDenseFile(t *testing.T) {
 	t.Parallel()
