@@ -48,7 +48,7 @@ func (s *Site) try(ctx context.Context, op string, r *route, do step) error {
 		if err == nil {
 			return nil
 		}
-		if e, ok := errors.AsType[*Error](err); ok && e.Op == "log in" {
+		if e, ok := errors.AsType[*Error](err); ok && e.Op == "log in" && !errors.Is(err, errUnseen) {
 			login += time.Since(began)
 		}
 		_, held := errors.AsType[*heldError](err)

@@ -9,6 +9,9 @@ import (
 // ErrUnanswered matches errors of logins whose question nobody answered in time.
 var ErrUnanswered = errors.New("nobody answered")
 
+// errUnseen matches errors of logins whose question was withdrawn before it had its turn.
+var errUnseen = errors.New("the question was withdrawn while others were answered")
+
 // put puts a question of a login to the user when it has its turn, and waits for
 // the answer for a bounded time. Its errors are classified: Denied, or Transient
 // for a question that was withdrawn before anybody saw it.
@@ -16,7 +19,7 @@ func (s *Site) put(ctx context.Context, site, question string, secret bool) (str
 	select {
 	case s.cfg.Turn <- struct{}{}:
 	case <-ctx.Done():
-		return "", &Error{Class: Transient, Err: fmt.Errorf("the question was withdrawn while others were answered: %w", context.Cause(ctx))}
+		return "", &Error{Class: Transient, Err: fmt.Errorf("%w: %w", errUnseen, context.Cause(ctx))}
 	}
 	defer func() { <-s.cfg.Turn }()
 	limit := s.cfg.AskTimeout

@@ -179,6 +179,37 @@ func TestDetachedBehind(t *testing.T) {
 	})
 }
 
+// TestServerWaitsLess: a server does not wait as long for an answer as the questions of
+// other sites take. Its own is put later, over another connection.
+func TestServerWaitsLess(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		turn := make(chan struct{}, 1)
+		asked := 0
+		turn <- struct{}{} // others are asked
+		s := over(t, hasty{gatmem.Backend{"": gatmem.New()}}, gat.SiteConfig{Turn: turn, Ask: func(context.Context, string, string, bool) (string, error) {
+			asked++
+			return "123456", nil
+		}})
+		time.AfterFunc(5*time.Minute, func() { <-turn })
+		if err := s.Login(t.Context()); err != nil || asked != 1 {
+			t.Errorf("%v, asked %d times, want once", err, asked)
+		}
+	})
+}
+
+// hasty waits two minutes for an answer, as OpenSSH's server does.
+type hasty struct{ gatmem.Backend }
+
+func (b hasty) Open(ctx context.Context, t gat.Target) (gat.Login, error) {
+	t.Prompted(ctx)
+	grace, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("the server hung up"))
+	defer cancel()
+	if _, err := t.Ask(grace, t.Site, "code", true); err != nil {
+		return nil, err
+	}
+	return b.Backend.Open(ctx, t)
+}
+
 // TestAskedOnce: a login that fails after the answer is not tried again by itself.
 func TestAskedOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -159,7 +159,7 @@ func (t *attempt) put(question string, secret, again bool) (string, error) {
 	case errors.Is(context.Cause(t.ctx), errHungUp):
 		// One that nobody has seen yet may be put again.
 		if classified && refused.Class == gat.Transient {
-			return "", problem(gat.Transient, "", errHungUp)
+			return "", problem(gat.Transient, "", fmt.Errorf("%w: %w", errHungUp, refused.Err))
 		}
 		return "", problem(gat.Denied, "", errHungUp)
 	case t.ctx.Err() != nil:
