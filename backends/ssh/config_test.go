@@ -474,3 +474,19 @@ func (m mute) SignWithFlags(gossh.PublicKey, []byte, agent.SignatureFlags) (*gos
 }
 
 func (m mute) Extension(string, []byte) ([]byte, error) { return nil, agent.ErrExtensionUnsupported }
+
+// BenchmarkLogin shows what asking the installed ssh adds to a login over no distance.
+func BenchmarkLogin(b *testing.B) {
+	_, tg := setup(b, "h")
+	for name, program := range map[string]string{"ssh": "", "files": "none"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				l, err := ssh.Backend{Agent: "none", Config: sshconfig.Resolver{Program: program}}.Open(b.Context(), tg)
+				if err != nil {
+					b.Fatal(err)
+				}
+				l.Close()
+			}
+		})
+	}
+}
