@@ -13,10 +13,7 @@ import (
 // BenchmarkQueueFirstOutput measures the time from when a queue starts a pilot that
 // waited to the first output of its worker at the launcher.
 func BenchmarkQueueFirstOutput(b *testing.B) {
-	for _, spec := range []testbed.Spec{
-		{Name: "tulip", System: testbed.Slurm, Nodes: 3, Shared: "/shared"},
-		{Name: "poppy", System: testbed.SGE, Nodes: 3},
-	} {
+	for _, spec := range []testbed.Spec{tulip(), poppy()} {
 		b.Run(string(spec.System), func(b *testing.B) {
 			c := testbed.SharedCluster(b, spec)
 			h := newBenchIn(b, c.Net)

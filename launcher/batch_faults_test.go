@@ -11,9 +11,20 @@ import (
 	"github.com/zorilla-grid/zorilla/launcher"
 )
 
-// cluster is the one that tests share; they do not run beside each other.
-func cluster(t *testing.T) (*testbed.Cluster, *bench) {
-	c := testbed.SharedCluster(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 3, Shared: "/shared"})
+// tulip and poppy are clusters that most tests can use.
+func tulip() testbed.Spec {
+	return testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 3, Shared: "/shared"}
+}
+
+func poppy() testbed.Spec {
+	return testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 3, Shared: "/shared"}
+}
+
+// cluster is one that a test has to itself, beside tests on others, and a user of it.
+func cluster(t *testing.T, spec testbed.Spec) (*testbed.Cluster, *bench) {
+	t.Helper()
+	t.Parallel()
+	c := testbed.SharedCluster(t, spec)
 	return c, newBenchIn(t, c.Net)
 }
 
@@ -44,7 +55,7 @@ func (b *bench) onNodes(c *testbed.Cluster, r launcher.Result, workers int) {
 
 // TestSharedDirectory starts pilots from a directory that nodes and head share.
 func TestSharedDirectory(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	r, _ := b.run(launcher.Job{App: b.script("hostname\n"), Workers: 2}, siteOf(c, `shared = "/shared"`), nil)
 	wantOK(t, r)
 	b.onNodes(c, r, 2)
@@ -54,8 +65,7 @@ func TestSharedDirectory(t *testing.T) {
 // TestWalledCluster runs a job on nodes that cannot reach their head: the links go
 // through the scheduler.
 func TestWalledCluster(t *testing.T) {
-	c := testbed.SharedCluster(t, testbed.Spec{Name: "iris", System: testbed.Slurm, Nodes: 2, Walled: true})
-	b := newBenchIn(t, c.Net)
+	c, b := cluster(t, testbed.Spec{Name: "iris", System: testbed.Slurm, Nodes: 2, Walled: true})
 	r, _ := b.run(launcher.Job{App: b.script("hostname\n"), Workers: 2}, siteOf(c, `hub = "none"`), often)
 	wantOK(t, r)
 	b.onNodes(c, r, 2)
@@ -65,7 +75,7 @@ func TestWalledCluster(t *testing.T) {
 // TestNodeOfClusterDies has a node die under a worker. Another pilot takes over;
 // what the scheduler would still start of the lost one is taken back.
 func TestNodeOfClusterDies(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, ""), nil)
 	x.running(2)
 	first, _ := x.worker(0, 1, "running", 10*time.Second)
@@ -98,7 +108,7 @@ func TestNodeOfClusterDies(t *testing.T) {
 // TestNoControllerAtSubmit has a cluster refuse to take jobs for the time being:
 // the job runs elsewhere.
 func TestNoControllerAtSubmit(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	if err := c.StopController(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +127,7 @@ func TestNoControllerAtSubmit(t *testing.T) {
 // TestControllerGoesMeanwhile has a cluster's controller go while pilots work, and
 // come back: they do not notice.
 func TestControllerGoesMeanwhile(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, ""), nil)
 	x.running(2)
 	if err := c.StopController(t.Context()); err != nil {
@@ -140,9 +150,10 @@ func TestControllerGoesMeanwhile(t *testing.T) {
 // TestHeadOfClusterReboots has the head, and the hub on it, go and come back while
 // pilots work. They find the new hub, or give up; either way the job is done.
 func TestHeadOfClusterReboots(t *testing.T) {
+	t.Parallel()
 	for name, more := range map[string]string{"carried": "", "shared": `shared = "/shared"`} {
 		t.Run(name, func(t *testing.T) {
-			c, b := cluster(t)
+			c, b := cluster(t, tulip())
 			x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, more), often)
 			x.running(2)
 			if err := c.Reboot(t.Context(), c.Head); err != nil {
@@ -159,7 +170,7 @@ func TestHeadOfClusterReboots(t *testing.T) {
 
 // TestFullHomes has users without a byte left at home, on the head and on nodes.
 func TestFullHomes(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	for _, h := range c.Hosts() {
 		c.QuotaFull(t, h)
 	}
@@ -172,7 +183,7 @@ func TestFullHomes(t *testing.T) {
 // TestStatusCommandFails has the scheduler tell nothing while pilots work: that they call
 // is enough.
 func TestStatusCommandFails(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	undo := c.Wrap(t, c.Head, "squeue", `echo "squeue: error: slurm_load_jobs error: Zero Bytes were transmitted or received" >&2; exit 1`)
 	x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, ""), often)
 	x.running(2)

@@ -13,18 +13,17 @@ import (
 // of one job of many nodes too, go through the scheduler. The start of a pilot is seen
 // by the first listing after the submission.
 func TestThroughTheScheduler(t *testing.T) {
+	t.Parallel()
 	iris := testbed.Spec{Name: "iris", System: testbed.Slurm, Nodes: 2, Walled: true}
-	poppy := testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 3}
 	for _, test := range []struct {
 		spec  testbed.Spec
 		shape launcher.Shape
 	}{
 		{iris, launcher.ShapeArray}, {iris, launcher.ShapeMulti},
-		{poppy, launcher.ShapeArray}, {poppy, launcher.ShapeMulti},
+		{poppy(), launcher.ShapeArray}, {poppy(), launcher.ShapeMulti},
 	} {
 		t.Run(fmt.Sprintf("%s %s", test.spec.System, test.shape), func(t *testing.T) {
-			c := testbed.SharedCluster(t, test.spec)
-			b := newBenchIn(t, c.Net)
+			c, b := cluster(t, test.spec)
 			began := time.Now()
 			x := b.start(launcher.Job{App: b.script("hostname\n"), Workers: 2}, siteOf(c, fmt.Sprintf("hub = \"none\"\nshape = %q", test.shape)), nil)
 			x.await("both pilots are submitted", time.Minute, func(e launcher.Event) bool {

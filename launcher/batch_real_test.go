@@ -21,6 +21,7 @@ func queueURL(c *testbed.Cluster) string {
 // each other: nothing is done before the last pilot is out of its queue.
 func TestOneJobEverywhere(t *testing.T) {
 	testbed.Require(t)
+	t.Parallel()
 	g := testbed.Clusters(t,
 		testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 2},
 		testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 2})
@@ -82,13 +83,10 @@ pilots = 2
 // TestOneJobOfManyNodes has the pilots of a site in one job of the scheduler's, on a
 // node each.
 func TestOneJobOfManyNodes(t *testing.T) {
-	for _, spec := range []testbed.Spec{
-		{Name: "tulip", System: testbed.Slurm, Nodes: 3, Shared: "/shared"},
-		{Name: "poppy", System: testbed.SGE, Nodes: 3},
-	} {
+	t.Parallel()
+	for _, spec := range []testbed.Spec{tulip(), poppy()} {
 		t.Run(string(spec.System), func(t *testing.T) {
-			c := testbed.SharedCluster(t, spec)
-			b := newBenchIn(t, c.Net)
+			c, b := cluster(t, spec)
 			r, _ := b.run(launcher.Job{App: b.script("hostname\n"), Workers: 3},
 				fmt.Sprintf("[site.%s]\nurl = %q\nslots = 1\npilots = 3\nshape = \"multi\"\n", spec.Name, queueURL(c)), nil)
 			wantOK(t, r)

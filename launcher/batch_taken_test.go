@@ -31,7 +31,7 @@ func (b *bench) queued(c *testbed.Cluster) (ids []string) {
 // sends a TERM to each process of it, and the program, which does not expect that, ends
 // before its pilot does: it is not its failure, and another worker takes its place.
 func TestJobCancelledByOthers(t *testing.T) {
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	x := b.start(launcher.Job{App: b.script(waiting), Workers: 2}, siteOf(c, `shape = "single"`), often)
 	x.running(2)
 	b.exec(c.Head, "scancel", b.queued(c)[0])
@@ -50,17 +50,17 @@ func TestJobCancelledByOthers(t *testing.T) {
 // queue, at a time when the queue takes no other jobs: the pilot that comes with its
 // second run takes the place of the one of the first.
 func TestJobRunAgain(t *testing.T) {
+	t.Parallel()
 	for _, s := range []struct {
 		spec          testbed.Spec
 		submit, again string
 		more          string // of the site
 	}{
-		{testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 3, Shared: "/shared"}, "sbatch", "scontrol requeue", `shape = "single"`},
-		{testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 3}, "qsub", "qmod -rj", "shape = \"single\"\nnative = [\"-r\", \"y\"]"},
+		{tulip(), "sbatch", "scontrol requeue", `shape = "single"`},
+		{poppy(), "qsub", "qmod -rj", "shape = \"single\"\nnative = [\"-r\", \"y\"]"},
 	} {
 		t.Run(string(s.spec.System), func(t *testing.T) {
-			c := testbed.SharedCluster(t, s.spec)
-			b := newBenchIn(t, c.Net)
+			c, b := cluster(t, s.spec)
 			log, err := os.Create(filepath.Join(b.dir, "log"))
 			if err != nil {
 				t.Fatal(err)

@@ -53,17 +53,16 @@ func TestCheckSSH(t *testing.T) {
 
 // Real queueing systems tell of their queues, and a probe of one of their nodes.
 func TestCheckClusters(t *testing.T) {
-	testbed.Require(t)
+	t.Parallel()
 	for _, tt := range []struct {
 		spec      testbed.Spec
 		scheduler string
 	}{
-		{testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"}, "Slurm"},
-		{testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 3, Shared: "/shared"}, "Grid Engine"},
+		{tulip(), "Slurm"},
+		{poppy(), "Grid Engine"},
 	} {
 		t.Run(tt.scheduler, func(t *testing.T) {
-			cluster := testbed.SharedCluster(t, tt.spec)
-			b := newBenchIn(t, cluster.Net)
+			c, b := cluster(t, tt.spec)
 			found := b.look(fmt.Sprintf(`
 [site.good]
 url = %[1]q
@@ -78,12 +77,12 @@ queue = "nosuch"
 [site.lost]
 url = %[1]q
 shared = "/nosuch"
-`, queueURL(cluster)), true)
+`, queueURL(c)), true)
 			good := found["good"]
 			if !good.Usable || good.Queue == nil || good.Queue.Scheduler != tt.scheduler || good.Queue.Version == "" || len(good.Queue.Queues) == 0 || good.Queue.Shared != "/shared" {
 				t.Fatalf("the cluster: %+v, %+v, %+v", good, good.Queue, good.Probe)
 			}
-			if p := good.Probe; p == nil || !strings.HasPrefix(p.Host, tt.spec.Name) || p.Host == cluster.Head.Name || p.Slots != 1 || p.Free == 0 || p.Link == "" || !p.Hub {
+			if p := good.Probe; p == nil || !strings.HasPrefix(p.Host, tt.spec.Name) || p.Host == c.Head.Name || p.Slots != 1 || p.Free == 0 || p.Link == "" || !p.Hub {
 				t.Errorf("the probe saw %+v", p)
 			}
 			for name, want := range map[string]string{"typo": `there is no queue "nosuch"`, "lost": "/nosuch: no such directory"} {
@@ -96,7 +95,7 @@ shared = "/nosuch"
 					t.Errorf("a wall time of 300 days is accepted where %s ends jobs after %v s", q.Name, q.Walltime)
 				}
 			}
-			cluster.NoLeftovers(t)
+			c.NoLeftovers(t)
 		})
 	}
 }

@@ -102,9 +102,7 @@ func skewedPilot(t *testing.T) string {
 // behind. All join, serve each other the input, outlive their leases and bring their
 // output home.
 func TestWrongClocks(t *testing.T) {
-	testbed.Require(t)
-	t.Parallel() // no other of these tests uses the cluster
-	c, b := cluster(t)
+	c, b := cluster(t, tulip())
 	const lease = 6 * time.Second
 	plain := c.Grid().Plain
 	pilot := skewedPilot(t)

@@ -10,16 +10,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/zorilla-grid/zorilla/backends/testbed"
 )
 
 // TestHubLeftAlone stops the launcher for a while, as a laptop that sleeps: meanwhile a pilot
 // is lost, and the hub gets another one through the queue. The launcher takes it over.
 func TestHubLeftAlone(t *testing.T) {
-	testbed.Require(t)
-	c := testbed.SharedCluster(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"})
-	b := newBenchIn(t, c.Net)
+	c, b := cluster(t, tulip())
 	const gate = "/shared/gate"
 	x := b.startChild(child{
 		App:     b.script("while [ ! -e " + gate + " ]; do echo here; sleep 0.2; done\n"),

@@ -79,8 +79,9 @@ func (b *bench) lockKey(passphrase string) {
 }
 
 func TestLoginFails(t *testing.T) {
-	t.Setenv("SSH_AUTH_SOCK", "")
-	farm := testbed.Shared(t)
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
 	for name, make := range map[string]func(b *bench) bad{
 		"the name does not resolve": func(b *bench) bad {
 			return bad{site: badURL("ssh://alice@no-such-host.invalid"),
@@ -181,8 +182,9 @@ func TestLoginTimesOut(t *testing.T) {
 // TestLoginAsks gives the right passphrase at the second try, once for the
 // site's own host and those behind it.
 func TestLoginAsks(t *testing.T) {
-	t.Setenv("SSH_AUTH_SOCK", "")
-	farm := testbed.Shared(t)
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
 	b := newBench(t, farm)
 	b.lockKey("sesame")
 	var questions []string
