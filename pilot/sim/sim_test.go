@@ -26,8 +26,18 @@ func run(t *testing.T, cfg sim.Config) sim.Result {
 	return r
 }
 
+// long skips a sweep where tests are to be short: it takes minutes with the race
+// detector, which has nothing to look for in the one goroutine of a simulation.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("simulates for long")
+	}
+}
+
 // TestSeeds runs whole sessions under faults. Seeds that once found something stay.
 func TestSeeds(t *testing.T) {
+	long(t)
 	seeds := []uint64{1, 2, 3, 36, 60}
 	for _, seed := range seeds {
 		r := run(t, sim.Config{Nodes: 120, Seconds: 120, Seed: seed})
@@ -63,6 +73,7 @@ func TestCalm(t *testing.T) {
 
 // TestSmall runs many small sessions, in which single nodes matter more.
 func TestSmall(t *testing.T) {
+	long(t)
 	for seed := range uint64(30) {
 		run(t, sim.Config{Nodes: 6 + int(seed), Seconds: 120, Seed: seed})
 	}
@@ -109,6 +120,7 @@ func TestSameDigestElsewhere(t *testing.T) {
 // remembers of others, takes at most 16 KiB. Where it is more, a heap profile of
 // [sim.IdleBytes] with -memprofilerate 1 says what has grown.
 func TestIdleNode(t *testing.T) {
+	long(t)
 	const limit = 16 << 10
 	b := sim.IdleBytes(300)
 	t.Logf("%d bytes", b)

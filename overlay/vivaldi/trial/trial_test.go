@@ -18,6 +18,15 @@ type bar struct {
 	error, near float64
 }
 
+// long skips a trial where tests are to be short: it takes long with the race
+// detector, which has nothing to look for in one goroutine.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("many rounds")
+	}
+}
+
 func run(t *testing.T, tr *trial.Trial, bars ...bar) {
 	t.Helper()
 	round := tr.Score().Round
@@ -38,6 +47,7 @@ func run(t *testing.T, tr *trial.Trial, bars ...bar) {
 
 // TestQuality fails when coordinates get worse.
 func TestQuality(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for seed := range uint64(2) {
 		run(t, trial.New(trial.Synthetic(120, seed), trial.Options{Seed: seed}),
@@ -78,6 +88,7 @@ func read(t *testing.T, path string) trial.Matrix {
 
 // A third of the paths takes half as long again from some round on.
 func TestChange(t *testing.T) {
+	long(t)
 	t.Parallel()
 	m := trial.Synthetic(80, 3)
 	tr := trial.New(m, trial.Options{Seed: 3})
