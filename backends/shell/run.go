@@ -24,7 +24,7 @@ func (l *Login) Run(ctx context.Context, c gat.Command) (gat.Process, error) {
 	if !l.cfg.Signals {
 		// The shell stays to tell how the command ended, and keeps to itself what
 		// it has to say about signals.
-		body = "{ " + words(c.Argv, c.Env) + " 2>&3 3>&-; } 3>&2 2>/dev/null; exit $?"
+		body = "exec 3>&2 2>/dev/null; (exec " + words(c.Argv, c.Env) + " 2>&3 3>&-); exit $?"
 	}
 	p, err := l.start(ctx, c.Dir, body)
 	if err != nil {
