@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -175,8 +176,11 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 		}
 	}
 	t.Prompted = func(ctx context.Context) { passageOf(ctx, pass).prompted() }
+	var waited atomic.Bool
 	t.Pause = func(ctx context.Context, wait func()) {
-		passageOf(ctx, pass).pause(func() (string, error) { wait(); return "", nil })
+		waited.Store(true)
+		// Nothing is answered, so that there is no error.
+		_, _ = passageOf(ctx, pass).pause(func() (string, error) { wait(); return "", nil })
 	}
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
@@ -207,6 +211,9 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	if err != nil {
 		if context.Cause(ctx) == error(timeout) {
 			return nil, &heldError{timeout}
+		}
+		if e, ok := errors.AsType[*Error](err); ok && waited.Load() {
+			e.Err = &unseenError{e.Err}
 		}
 		return nil, err
 	}

@@ -12,6 +12,13 @@ var ErrUnanswered = errors.New("nobody answered")
 // errUnseen matches errors of logins whose question was withdrawn before it had its turn.
 var errUnseen = errors.New("the question was withdrawn while others were answered")
 
+// unseenError is the error of a login that waited for an answer to another one's
+// question; it matches errUnseen.
+type unseenError struct{ error }
+
+func (e *unseenError) Unwrap() error        { return e.error }
+func (e *unseenError) Is(target error) bool { return target == errUnseen }
+
 // put puts a question of a login to the user when it has its turn, and waits for
 // the answer for a bounded time. Its errors are classified: Denied, or Transient
 // for a question that was withdrawn before anybody saw it.
