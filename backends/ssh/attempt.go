@@ -21,6 +21,7 @@ const manyKeys = 5
 // lets the user answer what the server asks.
 type attempt struct {
 	ctx   context.Context // of the call that makes the attempt, which outlives it; ends also when the server hangs up
+	call  context.Context // the same without that: an unlocked key is of use whatever the server does
 	ring  *keyring
 	end   endpoint
 	clock *alarm
@@ -34,7 +35,7 @@ type attempt struct {
 }
 
 func (r *keyring) attempt(ctx context.Context, e endpoint, clock *alarm) *attempt {
-	return &attempt{ctx: ctx, ring: r, end: e, clock: clock}
+	return &attempt{ctx: ctx, call: ctx, ring: r, end: e, clock: clock}
 }
 
 // next picks what to try next; the SSH library calls it.
@@ -60,7 +61,7 @@ func (t *attempt) nextKey() gossh.AuthMethod {
 		t.at++
 		pub := k.public()
 		if pub == nil {
-			signer, err := k.unlock(t.ctx, t.ring, t.clock)
+			signer, err := k.unlock(t.call, t.ring, t.clock)
 			if err != nil {
 				t.tried = append(t.tried, err.Error())
 				continue
@@ -89,7 +90,7 @@ func (o *offer) Sign(rand io.Reader, data []byte) (*gossh.Signature, error) {
 }
 
 func (o *offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
-	sig, err := o.k.signWith(o.t.ctx, o.t.ring, o.t.clock, rand, data, algorithm)
+	sig, err := o.k.signWith(o.t.call, o.t.ring, o.t.clock, rand, data, algorithm)
 	if err != nil {
 		o.t.tried[o.at] += ": taken by the server, but it does not sign: " + err.Error()
 		return nil, err
@@ -131,7 +132,7 @@ func (t *attempt) failure(ctx context.Context, timedOut bool, err error) error {
 	switch {
 	case strings.Contains(text, "ssh: disconnect"):
 		return problem(gat.Denied, tooMany, fmt.Errorf("%s: %s: %w", at, tried, err))
-	case broken(err) && len(t.tried) >= manyKeys:
+	case broken(err) && len(t.tried) >= manyKeys && t.signed == "":
 		return problem(gat.Denied, tooMany, fmt.Errorf("%s: the connection was closed after %d keys: %s: %w", at, len(t.tried), tried, err))
 	case broken(err) || !strings.Contains(text, "unable to authenticate") && len(t.allowed) == 0:
 		return problem(gat.Transient, "the server may refuse this user or be overloaded", fmt.Errorf("%s: the connection was closed: %s: %w", at, tried, err))

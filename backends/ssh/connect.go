@@ -175,6 +175,7 @@ func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*li
 		return nil, err
 	}
 	try := h.ring.attempt(asking, h.endpoint, clock)
+	try.call = ctx
 	config := &gossh.ClientConfig{
 		User:              h.user,
 		HostKeyAlgorithms: keeper.known.algorithms(h),

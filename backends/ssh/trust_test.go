@@ -498,6 +498,23 @@ func TestPassphraseShared(t *testing.T) {
 		t.Errorf("asked %d times", asked)
 	}
 
+	// The answer is good also when the server did not wait for it.
+	b.Shared = ssh.NewShared()
+	var conn net.Conn
+	tg2 := tg
+	tg2.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := tg.Dial(ctx, network, addr)
+		conn = c
+		return c, err
+	}
+	tg2.Ask = func(context.Context, string, string, bool) (string, error) {
+		conn.Close()
+		return "open sesame", nil
+	}
+	refused(t, b, tg2, gat.Transient, "the connection was closed")
+	tg2.Ask = nil
+	login(t, b, tg2)
+
 	// A login that gives up does not take the answer from the others.
 	b.Shared = ssh.NewShared()
 	asking, answer := make(chan struct{}), make(chan struct{})
