@@ -339,6 +339,17 @@ func (b *batchRun) down(p wire.Peer, reason string) {
 	b.nudge()
 }
 
+// refused takes it that the administrator of a node lets no pilot run there: the next
+// job would be denied, too, unless other nodes let some.
+func (b *batchRun) refused(err error) {
+	b.mu.Lock()
+	alone := b.queue.Counts().Up == 0
+	b.mu.Unlock()
+	if alone {
+		b.r.gone(err)
+	}
+}
+
 // giveUp submits nothing more.
 func (b *batchRun) giveUp(err error) {
 	b.mu.Lock()

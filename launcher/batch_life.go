@@ -109,14 +109,13 @@ func (b *batchRun) failed(ctx context.Context, id gat.JobID, err error) {
 	if text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
-	refused := denied(b.r.site.Name, "the node of job "+string(id), text, st.Exit)
 	b.r.s.log.Info("no pilot", "site", b.r.site.Name, "error", err)
 	b.mu.Lock()
 	b.queue.Fail(time.Now(), id, err)
-	if refused != nil && b.queue.Counts().Up == 0 {
-		b.queue.GiveUp(refused) // the next job would be denied, too
-	}
 	b.mu.Unlock()
+	if err := denied(b.r.site.Name, "the node of job "+string(id), text, st.Exit); err != nil {
+		b.refused(err)
+	}
 	b.nudge()
 }
 

@@ -23,6 +23,7 @@ const (
 	maxRestarts  = 3                // of pilots and hubs that died, for each host
 	joinPatience = 60 * time.Second // from the start of a pilot to its joining, where there is no queue
 	maxParallel  = 10               // hosts behind a site's own that are brought up at once
+	maxUploads   = 2                // of them that are sent the pilot at once: all goes over one login, and what pilots that are up say waits behind it
 )
 
 // A siteRun is one site's part in a run: its login, the hosts used there, and
@@ -33,6 +34,8 @@ type siteRun struct {
 	number int // of the site in the session, from 0
 	gat    *gat.Site
 	wg     sync.WaitGroup // what was started for the site beside run
+
+	uploads chan struct{} // has a value for each host behind that is sent the pilot
 
 	logging sync.Mutex // held while a log of the site is brought here
 
@@ -172,6 +175,9 @@ func (r *siteRun) record(kind Kind, host string, what What) (int, error) {
 
 // pilotUp counts a pilot that joined.
 func (r *siteRun) pilotUp(p wire.Peer) {
+	if p.Offer.Slots == 0 {
+		return // it only came to say why there is no pilot
+	}
 	r.mu.Lock()
 	r.joined++
 	if h := r.hostNamed(p.Name); h != nil && !r.finishing {
@@ -195,6 +201,12 @@ func (r *siteRun) pilotUp(p wire.Peer) {
 // pilotDown counts a pilot that is gone, and has another one started in its
 // place while the job goes on.
 func (r *siteRun) pilotDown(p wire.Peer, reason string) {
+	if p.Offer.Slots == 0 {
+		if err := denied(r.site.Name, p.Name, reason, 0); err != nil && r.queued() != nil {
+			r.queued().refused(err)
+		}
+		return
+	}
 	r.change(func(c *SiteChanged) {
 		c.Up = max(0, c.Up-1)
 		c.Slots = max(0, c.Slots-int(p.Offer.Slots))

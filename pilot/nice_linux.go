@@ -36,13 +36,18 @@ func eachThread(do func(tid int) error) error {
 	}
 }
 
+// sessionNice is the lowest priority that a session takes. The lowest there is would
+// leave a hub on a full host without a moment for minutes, and its session
+// takes it for dead.
+const sessionNice = 10
+
 // renice lowers the priority of this process and what it starts. With the
 // priority for the processor, that for disks follows. Where the system shares
-// the processor between sessions first ("autogroup"), the session needs the
-// priority too, or it counts only among its own processes.
+// the processor between sessions first ("autogroup"), a priority counts only among
+// the processes of one session: then the session gets a low one, too.
 func renice(nice int) error {
 	err := eachThread(func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, nice) })
-	os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(nice)), 0) //nolint:errcheck // not there where there are no such groups
+	os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(min(nice, sessionNice))), 0) //nolint:errcheck // not there where there are no such groups
 	return err
 }
 

@@ -36,11 +36,13 @@ const (
 
 func (d *Denial) Error() string { return deniedBy + d.Host + denies + d.Message }
 
-// DenialIn finds a denial in what an agent wrote to its standard error.
+// DenialIn finds a denial in what an agent wrote to its standard error, or in the
+// reason with which a pilot left.
 func DenialIn(text string) (*Denial, bool) {
 	for line := range strings.Lines(text) {
-		if _, rest, ok := strings.Cut(line, "zorilla-pilot: "+deniedBy); ok {
-			if host, message, ok := strings.Cut(strings.TrimSpace(rest), denies); ok {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "zorilla-pilot: ")
+		if rest, ok := strings.CutPrefix(line, deniedBy); ok {
+			if host, message, ok := strings.Cut(rest, denies); ok {
 				return &Denial{host, message}, true
 			}
 		}

@@ -90,10 +90,42 @@ func TestDenied(t *testing.T) {
 
 func TestDenialIn(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "the administrator of x denies: y", "zorilla-pilot: the administrator of x", "zorilla-pilot: boot record"} {
+	for _, text := range []string{"", "they say the administrator of x denies: y", "zorilla-pilot: the administrator of x", "zorilla-pilot: boot record"} {
 		if d, ok := DenialIn(text); ok {
 			t.Errorf("%q is taken for %v", text, d)
 		}
+	}
+	if d, ok := DenialIn((&Denial{"x", "y"}).Error()); !ok || *d != (Denial{"x", "y"}) {
+		t.Errorf("a denial is taken for %v", d)
+	}
+}
+
+// TestHerald has a pilot of a queueing system's job denied: nobody may read what the
+// job says, so the session hears of it from a member that leaves at once.
+func TestHerald(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, hub := w.hub()
+	w.under("deny = true\nmessage = \"nodes are for MPI\"\n")
+	w.env = []string{"GAT_JOB=17"}
+	token := wire.Token{Name: "pilots", Secret: []byte("0123456789abcdef"), Role: wire.RolePilot, Joins: 1, TTL: time.Hour}
+	w.call(func(now time.Duration, n *core.Node) error { n.Admit(now, "site", []wire.Token{token}); return nil })
+	b := w.boot(wire.RolePilot)
+	b.Hubs, b.Token, b.Secret = []string{"tcp:" + w.listen(hub, "127.0.0.1").Address}, token.Name, fmt.Sprintf("%x", token.Secret)
+	began := time.Now()
+	p := w.start(b)
+	up := wait(w, func(e core.PeerUp) bool { return e.Peer.Role == wire.RolePilot })
+	if up.Peer.Offer != (wire.Offer{}) || up.Peer.Job != "17" || up.Peer.Name != "there" {
+		t.Errorf("a pilot that may not be is %+v", up.Peer)
+	}
+	down := wait(w, func(e core.PeersDown) bool { return e.Peers[0].ID == up.Peer.ID })
+	if d, ok := DenialIn(down.Reason); !ok || *d != (Denial{"there", "nodes are for MPI"}) {
+		t.Errorf("it left because %q", down.Reason)
+	}
+	t.Log(time.Since(began))
+	p.end(patience)
+	if exit, ok := errors.AsType[*exec.ExitError](p.err); !ok || exit.ExitCode() != ExitDenied {
+		t.Errorf("it ended with %v, want exit status %d", p.err, ExitDenied)
 	}
 }
 
@@ -202,8 +234,8 @@ func nices(t *testing.T, pid int) map[int]int {
 	return found
 }
 
-// TestNice looks that a hub has the lowest priority in all its threads and as a
-// session, and that a bridge to it has, too.
+// TestNice looks that a hub has the lowest priority in all its threads, and a low one
+// as a session, and that a bridge to it has, too.
 func TestNice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -212,7 +244,7 @@ func TestNice(t *testing.T) {
 	if got := nices(t, p.cmd.Process.Pid); len(got) != 1 || got[leastPriority] == 0 {
 		t.Errorf("the threads of a hub by priority: %v", got)
 	}
-	if group, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", p.cmd.Process.Pid)); err == nil && len(group) > 0 && !strings.HasSuffix(strings.TrimSpace(string(group)), "nice 19") {
+	if group, err := os.ReadFile(fmt.Sprintf("/proc/%d/autogroup", p.cmd.Process.Pid)); err == nil && len(group) > 0 && !strings.HasSuffix(strings.TrimSpace(string(group)), "nice 10") {
 		t.Errorf("the session of a hub is %s", group)
 	}
 	bridge := exec.Command(os.Args[0], "attach", filepath.Join(w.base, SessionDirName(session), "hub.sock"))

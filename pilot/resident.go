@@ -67,12 +67,15 @@ func reside(ctx context.Context, boot *Boot, policy, self, program string) (err 
 	began := time.Now()
 	told := catchSignals()
 	defer told.release()
+	given := grantedBy(os.Getenv)
 	permit, err := permission(boot, policy)
+	if denial, ok := errors.AsType[*Denial](err); ok && given.inJob() {
+		herald(ctx, boot, given, denial) //nolint:errcheck // the exit status says it, too
+	}
 	if err != nil {
 		return err
 	}
 	defer permit.release()
-	given := grantedBy(os.Getenv)
 	nice := boot.Nice
 	if permit.cores > 0 && !given.inJob() {
 		nice = leastPriority // the host is not ours alone, as its policy says

@@ -40,6 +40,7 @@ type world struct {
 	socket    string      // that the primary listens on
 	base      string      // of the agents
 	policy    string      // file that they obey; empty means the host's
+	env       []string    // of agents that obey a policy, beside ours
 	brief     func(*Boot) // what hubs are told beside the usual; may be nil
 	out       *os.Root
 	events    chan core.Event
@@ -249,7 +250,7 @@ func (w *world) start(b Boot) *process {
 	p := &process{t: w.t, ended: make(chan struct{}), cmd: exec.Command(os.Args[0], "agent", string(b.Session), "-")}
 	p.cmd.Stdin, p.cmd.Stderr = bytes.NewReader(data), &p.stderr
 	if w.policy != "" || b.Nice != 0 {
-		p.cmd.Env = append(os.Environ(), testPolicy+"="+w.policy)
+		p.cmd.Env = append(append(os.Environ(), testPolicy+"="+w.policy), w.env...)
 		p.cmd.SysProcAttr = alone() // its session's priority is not to be ours
 	}
 	if err := p.cmd.Start(); err != nil {
