@@ -3,6 +3,7 @@ package launcher_test
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/zorilla-grid/zorilla/backends/testbed"
@@ -100,6 +101,29 @@ url = %q
 		t.Errorf("the platforms are %v", platforms)
 	}
 	net.NoLeftovers(t)
+}
+
+// TestFewStartups logs in several times at once where the server greets one client
+// at a time and hangs up on all others.
+func TestFewStartups(t *testing.T) {
+	t.Parallel()
+	net := testbed.OddHosts(t, testbed.Oddity{Name: "strict", SSHD: "MaxStartups 1\nMaxSessions 1\n"})
+	h := net.Host("strict")
+	b := newBenchIn(t, net.Net)
+	const sites = 6
+	file := "[defaults]\nslots = 1\n"
+	for i := range sites {
+		file += fmt.Sprintf("[site.s%d]\nurl = %q\n", i, b.url(h))
+	}
+	r, _ := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: sites}, file, nil)
+	wantOK(t, r)
+	for rank := range sites {
+		if got := b.stdout(r, rank); got != "strict\n" {
+			t.Errorf("rank %d printed %q", rank, got)
+		}
+	}
+	h.NoLeftovers(t)
+	t.Logf("the server hung up on %s clients", strings.TrimSpace(onHost(t, h, "grep -c MaxStartups /var/log/sshd.log; true")))
 }
 
 // TestOddHosts runs a job on each of them.

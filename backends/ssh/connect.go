@@ -147,6 +147,17 @@ func (a *alarm) stop() bool {
 // connect makes a connection to a server, exchanges keys and authenticates, with one
 // connection from dial and one authentication, whatever comes of it.
 func (c *connector) connect(ctx context.Context, h *hop, dial gat.DialFunc) (*link, error) {
+	d := c.shared.door(h.addr())
+	if err := d.enter(ctx, c.target.Pause); err != nil {
+		return nil, err
+	}
+	k, err := c.handshake(ctx, h, dial)
+	d.leave(errors.Is(err, errNotGreeted))
+	return k, err
+}
+
+// handshake is connect, once it is our turn at the server.
+func (c *connector) handshake(ctx context.Context, h *hop, dial gat.DialFunc) (*link, error) {
 	dialCtx, cancel := context.WithTimeout(ctx, h.timeout)
 	var conn net.Conn
 	var err error

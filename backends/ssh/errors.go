@@ -107,7 +107,10 @@ func greetError(ctx context.Context, h *hop, timedOut bool, err error) error {
 		strings.Contains(msg, "first packet should be msgKexInit"), strings.Contains(msg, "max packet length"), strings.Contains(msg, "invalid packet length"):
 		return problem(gat.Permanent, fmt.Sprintf("is %s the right port?", h.port), fmt.Errorf("%s: what answers is no SSH server: %w", at, err))
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe):
-		return problem(gat.Transient, "the server may limit connections (MaxStartups) or refuse this address", fmt.Errorf("%s: the connection was closed: %w", at, err))
+		return problem(gat.Transient, "the server may limit connections (MaxStartups) or refuse this address", fmt.Errorf("%s: %w: %w", at, errNotGreeted, err))
 	}
 	return problem(gat.Transient, "", fmt.Errorf("%s: %w", at, err))
 }
+
+// errNotGreeted says that a server hung up on us before anything else.
+var errNotGreeted = errors.New("the connection was closed")

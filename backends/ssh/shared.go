@@ -13,16 +13,18 @@ const refusalTime = time.Minute
 
 // Shared is what the logins of one session share, over all its sites: the keys
 // that the user has unlocked and the host keys that the user has decided about, so
-// that each is asked for once. Secrets are in memory only. It is safe for concurrent use.
+// that each is asked for once; and the doors of servers, where they take turns.
+// Secrets are in memory only. It is safe for concurrent use.
 type Shared struct {
 	mu    sync.Mutex
 	keys  map[string]*key      // encrypted key files by their digest
 	hosts map[string]*decision // by name and key
+	doors map[string]*door     // by address
 }
 
 // NewShared returns an empty Shared.
 func NewShared() *Shared {
-	return &Shared{keys: make(map[string]*key), hosts: make(map[string]*decision)}
+	return &Shared{keys: make(map[string]*key), hosts: make(map[string]*decision), doors: make(map[string]*door)}
 }
 
 // locked returns the key of an encrypted file, the same one for all logins.

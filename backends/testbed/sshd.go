@@ -26,8 +26,9 @@ const (
 // sshdConfig is the configuration of the host's sshd.
 func (h *Host) sshdConfig() []byte {
 	var b bytes.Buffer
-	b.WriteString(h.odd.SSHD) // the first value of a setting counts
-	fmt.Fprintf(&b, `Port %d
+	// The first value of a setting counts, but for MaxStartups.
+	fmt.Fprintf(&b, `MaxStartups 200:30:400
+%sPort %d
 HostKey %s
 PidFile %s
 LogLevel VERBOSE
@@ -38,9 +39,8 @@ KbdInteractiveAuthentication no
 PermitRootLogin no
 AllowUsers alice bob
 PrintMotd no
-MaxStartups 200:30:400
 Subsystem sftp /usr/lib/openssh/sftp-server
-`, sshdPort, sshdKey, sshdPid)
+`, h.odd.SSHD, sshdPort, sshdKey, sshdPid)
 	if h.forbids {
 		b.WriteString(`AllowTcpForwarding no
 AllowStreamLocalForwarding no
