@@ -13,16 +13,20 @@ import (
 // A whole run over a queue, every command and file of which goes through one
 // connection of the system's ssh.
 func TestQueueOverOpenSSH(t *testing.T) {
-	c, b := cluster(t, tulip())
+	testbed.Require(t)
 	needOpenSSH(t)
+	t.Parallel()
+	// Its own, for logins are counted.
+	c := testbed.Clusters(t, testbed.Spec{Name: "aster", System: testbed.Slurm, Nodes: 2}).Clusters[0]
+	b := newBenchIn(t, c.Net)
 	before, err := c.Head.LoginCount(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, _ := b.run(launcher.Job{App: b.script("hostname; echo done >result-$ZORILLA_RANK\n"), Workers: 3, Outputs: []string{"result-*"}},
-		fmt.Sprintf("[site.tulip]\nurl = %q\nslots = 1\npilots = 3\n", strings.Replace(queueURL(c), "+ssh:", "+openssh:", 1)), nil)
+	r, _ := b.run(launcher.Job{App: b.script("hostname; echo done >result-$ZORILLA_RANK\n"), Workers: 2, Outputs: []string{"result-*"}},
+		fmt.Sprintf("[site.aster]\nurl = %q\nslots = 1\npilots = 2\n", strings.Replace(queueURL(c), "+ssh:", "+openssh:", 1)), nil)
 	wantOK(t, r)
-	for rank := range 3 {
+	for rank := range 2 {
 		if host := strings.TrimSpace(b.stdout(r, rank)); host == c.Head.Name || !strings.HasPrefix(host, c.Spec.Name) {
 			t.Errorf("worker %d ran on %q, no node of the queue", rank, host)
 		}

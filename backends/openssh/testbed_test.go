@@ -144,28 +144,21 @@ func siteDir(t testing.TB, h *testbed.Host) string {
 
 func TestConformance(t *testing.T) {
 	f := testbed.Shared(t)
-	for name, host := range map[string]*testbed.Host{"quiet": f.Bastion, "noisy": f.Plain} {
-		t.Run(name, func(t *testing.T) {
-			b := client(t, f)
-			h := gattest.Harness{
-				Dir:     siteDir(t, host),
-				Find:    gattest.Processes,
-				Foreign: "4000000000.1.00000000",
-				NoSweep: true,
-				Open:    func(t testing.TB) gat.Login { return open(t, b, target(host.Name, home(t, f))) },
-				Break: func(t testing.TB, l gat.Login) {
-					path, _ := openssh.Socket(l)
-					if out, err := f.Command(t.Context(), "ssh", "-F", "/dev/null", "-S", path, "-O", "exit", "x").CombinedOutput(); err != nil {
-						t.Fatalf("%v: %s", err, out)
-					}
-				},
+	b := client(t, f)
+	gattest.Test(t, gattest.Harness{
+		Dir:     siteDir(t, f.Bastion),
+		Find:    gattest.Processes,
+		Foreign: "4000000000.1.00000000",
+		NoSweep: true,
+		Inner:   f.Inner1.Name,
+		Open:    func(t testing.TB) gat.Login { return open(t, b, target(f.Bastion.Name, home(t, f))) },
+		Break: func(t testing.TB, l gat.Login) {
+			path, _ := openssh.Socket(l)
+			if err := endMaster(f, path); err != nil {
+				t.Fatal(err)
 			}
-			if host == f.Bastion {
-				h.Inner = f.Inner1.Name
-			}
-			gattest.Test(t, h)
-		})
-	}
+		},
+	})
 }
 
 // Without a shared connection a command is a login, but what it does is the same.
@@ -226,6 +219,7 @@ func master(t testing.TB, f *testbed.Farm, alias string, h *testbed.Host) (confi
 	return hostOf(alias, h, "ControlMaster auto", "ControlPath "+found[0], "PubkeyAuthentication no"), found[0]
 }
 
+// endMaster ends a connection as its owner can.
 func endMaster(f *testbed.Farm, path string) error {
 	return f.Command(context.Background(), "ssh", "-F", "/dev/null", "-S", path, "-O", "exit", "x").Run()
 }
