@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/backends/testbed"
 	"github.com/zorilla-grid/zorilla/launcher"
@@ -101,6 +102,34 @@ url = %q
 		t.Errorf("the platforms are %v", platforms)
 	}
 	net.NoLeftovers(t)
+}
+
+// TestFarAway runs a job on a host that is 100 ms away, over one login.
+func TestFarAway(t *testing.T) {
+	t.Parallel()
+	w := testbed.WideArea(t, testbed.Place{Name: "far"})
+	far := w.Sites[0]
+	w.SetRTT(w.Home, far, 100*time.Millisecond)
+	b := newBenchIn(t, w.Net)
+	r, events := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: 2},
+		fmt.Sprintf("[site.far]\nurl = %q\nslots = 2\n", b.url(far.Head)), nil)
+	wantOK(t, r)
+	for rank := range 2 {
+		if got := b.stdout(r, rank); got != far.Head.Name+"\n" {
+			t.Errorf("rank %d printed %q", rank, got)
+		}
+	}
+	if n, err := far.Head.LoginCount(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d logins, error %v; want one", n, err)
+	}
+	began := events[0].Time
+	for _, e := range events {
+		if _, ok := e.Data.(launcher.OutputWritten); ok {
+			t.Logf("first output after %.1f round trips", e.Time.Sub(began).Seconds()/0.1)
+			break
+		}
+	}
+	far.Head.NoLeftovers(t)
 }
 
 // TestFewStartups logs in several times at once where the server greets one client
