@@ -280,6 +280,48 @@ func TestDetachedHeadDies(t *testing.T) {
 	b.clean(x.name)
 }
 
+// TestDetachedAtTheEnd ends a run whose site is detached. It names what brings order
+// there, which asks for one code, however many hosts the site has.
+func TestDetachedAtTheEnd(t *testing.T) {
+	testbed.Require(t)
+	t.Parallel()
+	farm := testbed.SSH(t)
+	head := farm.Bastion
+	if err := (testbed.Factor{Code: "123456"}).Install(t.Context(), head); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, farm)
+	u := &typist{code: "123456"}
+	x := b.start(launcher.Job{App: b.script(counting), Workers: 2}, fmt.Sprintf("[site.head]\nurl = %q\nhosts = [\"inner[1-2]\"]\nslots = 1\n", b.url(head)),
+		func(o *launcher.Options) {
+			impatient(2 * time.Minute)(o)
+			o.Ask = u.ask
+		})
+	x.running(2)
+	b.cutWay(head)
+	x.site("head", "detached", time.Minute)
+	close(x.now)
+	r := x.end(40 * time.Second)
+	if r.Outcome != launcher.OutcomeInterrupted {
+		t.Errorf("outcome %q, error %v; want interrupted", r.Outcome, r.Err)
+	}
+	b.wantUnclean(x, r, "head")
+	if n := len(u.questions()); n != 1 {
+		t.Errorf("asked %q, want no question at the end", u.questions())
+	}
+	b.restoreWay(head)
+	o := b.options("[site.none]\nurl = \"local:\"\n")
+	report, err := launcher.GC(t.Context(), launcher.GCOptions{Runs: []string{r.Run}, State: o.State, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Ask: u.ask})
+	if err != nil || len(report.Runs) != 1 || len(report.Runs[0].Left) > 0 {
+		t.Errorf("gc: %+v, %v", report, err)
+	}
+	if n := len(u.questions()); n != 2 {
+		t.Errorf("asked %q, want one question of gc", u.questions())
+	}
+	b.wantLogins(head, 2, 2)
+	b.clean(x.name)
+}
+
 // TestFactorRefused is what can go wrong with a code.
 func TestFactorRefused(t *testing.T) {
 	b, h := guarded(t, testbed.Factor{})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,7 +104,7 @@ func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, 
 	defer run.Close()
 	logins := make(map[string]What)
 	places := make(map[place][]Made)
-	var order []place
+	hosts := make(map[string][]place) // by site
 	for _, m := range run.Ledger.All() {
 		if m.Kind == KindLogin {
 			logins[m.Site] = m.What
@@ -113,26 +114,41 @@ func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, 
 		}
 		p := place{m.Site, m.Host, m.Local}
 		if places[p] == nil {
-			order = append(order, p)
+			hosts[p.site] = append(hosts[p.site], p)
 		}
 		places[p] = append(places[p], m)
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	reasons := make(map[place]string)
-	for _, p := range order {
+	done := func(p place, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range places[p] {
+			if err != nil {
+				reasons[p] = oneLine(err)
+			} else if err := run.Ledger.Remove(m.Seq, "gc"); err != nil {
+				reasons[p] = oneLine(err)
+			} else {
+				report.Removed = append(report.Removed, m)
+			}
+		}
+	}
+	for name, hosts := range hosts {
 		wg.Go(func() {
-			err := gcPlace(ctx, o, run, p, logins[p.site], places[p])
-			mu.Lock()
-			defer mu.Unlock()
-			for _, m := range places[p] {
+			// All hosts of a site are reached over one login, which the user may be asked for.
+			site, err := gcSite(ctx, o, run, name, logins[name])
+			var cleaned sync.WaitGroup
+			for _, p := range hosts {
 				if err != nil {
-					reasons[p] = oneLine(err)
-				} else if err := run.Ledger.Remove(m.Seq, "gc"); err != nil {
-					reasons[p] = oneLine(err)
-				} else {
-					report.Removed = append(report.Removed, m)
+					done(p, err)
+					continue
 				}
+				cleaned.Go(func() { done(p, gcPlace(ctx, o, run, site, p, logins[name], places[p])) })
+			}
+			cleaned.Wait()
+			if err == nil {
+				site.Close()
 			}
 		})
 	}
@@ -144,31 +160,35 @@ func gcRun(ctx context.Context, o GCOptions, state *State, name string) (GCRun, 
 	return report, nil
 }
 
-// gcPlace cleans one host.
-func gcPlace(ctx context.Context, o GCOptions, run *RunDir, p place, login What, made []Made) error {
+// gcSite logs in to a site.
+func gcSite(ctx context.Context, o GCOptions, run *RunDir, name string, login What) (*gat.Site, error) {
 	var urls []*url.URL
 	for _, text := range login.URLs {
 		u, err := url.Parse(text)
 		if err != nil {
-			return fmt.Errorf("the ledger's URL of site %s: %w", p.site, err)
+			return nil, fmt.Errorf("the ledger's URL of site %s: %w", name, err)
 		}
 		urls = append(urls, u)
 	}
-	cfg := gat.SiteConfig{Name: p.site, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log, Polls: o.polls,
+	cfg := gat.SiteConfig{Name: name, URLs: urls, Backends: o.Backends, Dial: o.Dial, Home: o.Home, Logger: o.Log, Polls: o.polls,
 		Gate: o.gate, Turn: o.turn, Ask: o.Ask, Observe: run.operations.observe}
 	site, err := gat.NewSite(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer site.Close()
-	// The user's time for an answer is not part of the bound.
 	if err := site.Login(ctx); err != nil {
-		return err
+		site.Close()
+		return nil, err
 	}
+	return site, nil
+}
+
+// gcPlace cleans one host of a site.
+func gcPlace(ctx context.Context, o GCOptions, run *RunDir, site *gat.Site, p place, login What, made []Made) error {
 	ctx, cancel := context.WithTimeout(ctx, gcTimeout)
 	defer cancel()
 	h := &host{name: p.site, behind: p.host, gat: site, scratch: login.Path}
-	if len(urls) > 0 && batchScheme(urls[0].Scheme) {
+	if scheme, _, _ := strings.Cut(login.URLs[0], ":"); batchScheme(scheme) {
 		h.gat = site.Head()
 		defer h.gat.Close()
 		if err := emptyQueue(ctx, site, o.polls, made, nil); err != nil {
