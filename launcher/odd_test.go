@@ -104,6 +104,25 @@ url = %q
 	net.NoLeftovers(t)
 }
 
+// TestFewSessionsBehind runs a job on hosts behind one that takes one session at a
+// time, with and without leave to connect onwards.
+func TestFewSessionsBehind(t *testing.T) {
+	t.Parallel()
+	net := testbed.OddHosts(t, testbed.Oddity{Name: "behind1"}, testbed.Oddity{Name: "behind2", Shell: "/bin/bsd-csh"},
+		testbed.Oddity{Name: "open", SSHD: "MaxSessions 1\n"},
+		testbed.Oddity{Name: "closed", SSHD: "MaxSessions 1\nAllowTcpForwarding no\nAllowStreamLocalForwarding no\n"})
+	for _, head := range []string{"open", "closed"} {
+		b := newBenchIn(t, net.Net)
+		r, _ := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: 2},
+			fmt.Sprintf("[site.cluster]\nurl = %q\nhosts = [\"behind[1-2]\"]\nslots = 1\n", b.url(net.Host(head))), nil)
+		wantOK(t, r)
+		if got := b.stdout(r, 0) + b.stdout(r, 1); got != "behind1\nbehind2\n" && got != "behind2\nbehind1\n" {
+			t.Errorf("behind %s, the workers printed %q", head, got)
+		}
+		net.NoLeftovers(t)
+	}
+}
+
 // TestFarAway runs a job on a host that is 100 ms away, over one login.
 func TestFarAway(t *testing.T) {
 	t.Parallel()

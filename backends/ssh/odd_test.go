@@ -15,14 +15,11 @@ var oddHosts = []testbed.Oddity{
 	{Name: "csh", Shell: "/bin/bsd-csh", Setup: "echo 'echo welcome to csh; alias cd pwd' >/home/alice/.cshrc"},
 	{Name: "tcsh", Shell: "/bin/tcsh", Setup: `printf 'echo "welcome\\!"\nalias ls ls -F\nset noglob noclobber\n' >/home/alice/.tcshrc`},
 	{Name: "fish", Shell: "/usr/bin/fish"},
-	{Name: "nosetsid", Setup: "rm -f /usr/bin/setsid"},
 	{Name: "noperl", Setup: "rm -f /usr/bin/setsid /usr/bin/perl*"},
 	{Name: "bashassh", Setup: "ln -sf bash /bin/sh"},
 	{Name: "busyboxassh", Setup: "ln -sf busybox /bin/sh"},
 	{Name: "nosftp", Setup: "sed -i /Subsystem/d /etc/ssh/sshd_config"},
-	{Name: "nosftpserver", Setup: "rm -f /usr/lib/openssh/sftp-server /usr/lib/sftp-server"},
 	{Name: "onesession", SSHD: "MaxSessions 1\nMaxStartups 1\n"},
-	testbed.Linux310("linux310"),
 }
 
 // TestOddHosts runs the suite on each of them.
