@@ -188,6 +188,14 @@ func (r *siteRun) bring(ctx context.Context, h *host, keep bool) error {
 	if err != nil {
 		return err
 	}
+	if h.behind != "" {
+		select {
+		case r.uploads <- struct{}{}:
+			defer func() { <-r.uploads }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return h.put(ctx, r.s.id, data, keep, func(n int) { r.moved(n, 0) })
 }
 

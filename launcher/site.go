@@ -20,6 +20,7 @@ import (
 
 // Bounds on what is done for one site.
 const (
+	maxReason    = 600              // bytes of why something is left, to which each host may add
 	maxRestarts  = 3                // of pilots and hubs that died, for each host
 	joinPatience = 60 * time.Second // from the start of a pilot to its joining, where there is no queue
 	maxParallel  = 10               // hosts behind a site's own that are brought up at once
@@ -297,7 +298,7 @@ func (r *siteRun) uncleanReason() string {
 	if r.unclean == nil {
 		return ""
 	}
-	return oneLine(r.unclean)
+	return shortened(oneLine(r.unclean), maxReason)
 }
 
 // moved counts bytes to and from the site.
@@ -415,8 +416,10 @@ func (r *siteRun) finish(ctx context.Context) {
 		r.state("clean")
 		return
 	}
-	r.change(func(c *SiteChanged) { c.State, c.Leftovers, c.Error = "unclean", max(1, len(left)), oneLine(err) })
-	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("%s; what is left there ends with its lease; \"zorilla gc %s\" finishes it sooner", oneLine(err), r.s.id)})
+	r.change(func(c *SiteChanged) {
+		c.State, c.Leftovers, c.Error = "unclean", max(1, len(left)), shortened(oneLine(err), maxReason)
+	})
+	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("%s; what is left there ends with its lease; \"zorilla gc %s\" finishes it sooner", shortened(oneLine(err), maxReason), r.s.id)})
 }
 
 // cleanHosts cleans the hosts behind the site's own, or that one, at once.
