@@ -21,7 +21,6 @@ type route struct {
 	login Login
 	dial  *dial
 	lost  bool // a login broke since the last explicit one
-	again int  // explicit logins under way, which may be made whatever was lost
 
 	// prompted: a login used an answer that cannot be given again without the user.
 	prompted bool
@@ -59,11 +58,12 @@ func (s *Site) acquire(ctx context.Context, r *route) (Login, error) {
 		}
 		s.dropLocked(r, l)
 	}
+	_, explicit := ctx.Value(explicitKey{}).(bool)
+	if err := r.refusal(s.cfg.NeverRedial, explicit); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
 	if r.dial == nil {
-		if err := r.refusal(s.cfg.NeverRedial); err != nil {
-			s.mu.Unlock()
-			return nil, err
-		}
 		s.dialLocked(r)
 	}
 	d := r.dial
@@ -85,10 +85,14 @@ func (s *Site) acquire(ctx context.Context, r *route) (Login, error) {
 	return nil, ctx.Err()
 }
 
-// refusal says why no login is to be tried on this route now.
-func (r *route) refusal(neverRedial bool) error {
+// explicitKey marks the context of an explicit login.
+type explicitKey struct{}
+
+// refusal says why no login is to be tried on this route now. A login that needs the
+// user is nobody's who did not ask for it, also when it is under way for another.
+func (r *route) refusal(neverRedial, explicit bool) error {
 	switch {
-	case r.lost && (neverRedial || r.prompted) && r.again == 0:
+	case r.lost && (neverRedial || r.prompted) && !explicit:
 		return &Error{Class: Denied, Err: ErrDetached}
 	case r.held != nil && (r.until.IsZero() || time.Now().Before(r.until)):
 		return &heldError{r.held}

@@ -147,6 +147,44 @@ func TestDetachedStaysDetached(t *testing.T) {
 	})
 }
 
+// TestExplicitLoginIsItsCallers: nobody else waits for a login that was asked for, and
+// its question goes with who asked.
+func TestExplicitLoginIsItsCallers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		m := gatmem.New()
+		m.Password = "sesame"
+		asked, withdrawn := 0, 0
+		s := site(t, gat.SiteConfig{Ask: func(ctx context.Context, site, _ string, _ bool) (string, error) {
+			if asked++; asked > 1 {
+				<-ctx.Done()
+				withdrawn++
+				return "", ctx.Err()
+			}
+			return "sesame", nil
+		}}, gatmem.Backend{"": m}, "mem:")
+		if err := s.Login(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.Break(errors.New("cable cut"))
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		go func() { over <- s.Login(ctx) }()
+		synctest.Wait()
+		if _, err := s.Status(t.Context(), "j"); !errors.Is(err, gat.ErrDetached) || asked != 2 {
+			t.Errorf("while somebody logs in: %v, asked %d times; want detached", err, asked)
+		}
+		cancel()
+		synctest.Wait()
+		if err := <-over; !errors.Is(err, context.Canceled) || withdrawn != 1 {
+			t.Errorf("cancelled: %v, %d questions withdrawn", err, withdrawn)
+		}
+		if _, err := s.Status(t.Context(), "j"); !errors.Is(err, gat.ErrDetached) || asked != 2 {
+			t.Errorf("afterwards: %v, asked %d times; want detached", err, asked)
+		}
+	})
+}
+
 // TestDetachedBehind: what goes through a detached site comes back with it.
 func TestDetachedBehind(t *testing.T) {
 	bubble(t, func(t *testing.T) {

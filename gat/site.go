@@ -220,20 +220,13 @@ func (s *Site) Name() string { return s.cfg.Name }
 // before or was refused. It returns at once when there is a login already. When it
 // fails, a login that broke is still not replaced silently.
 func (s *Site) Login(ctx context.Context) error {
-	s.allow(1)
-	defer s.allow(-1)
-	return s.each(ctx, "log in", s.routes, func(context.Context, *route, Login) error { return nil })
-}
-
-// allow counts an explicit login that begins or ends.
-func (s *Site) allow(n int) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, r := range s.routes {
-		if r.again += n; n > 0 {
-			r.held = nil
-		}
+		r.held = nil
 	}
+	s.mu.Unlock()
+	ctx = context.WithValue(ctx, explicitKey{}, true)
+	return s.each(ctx, "log in", s.routes, func(context.Context, *route, Login) error { return nil })
 }
 
 // Via returns the URL that served the last operation, without secrets, or ""

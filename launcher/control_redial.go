@@ -35,6 +35,7 @@ func (s *ControlServer) redial(c *conversation) error {
 	d := &redialling{c: c, answers: make(chan controlRequest), gone: make(chan struct{})}
 	s.wg.Go(func() {
 		defer close(d.gone)
+		defer cancel() // who went away wants nothing more
 		for {
 			a, err := c.receive(redialPatience)
 			if err != nil {
