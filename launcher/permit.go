@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/pilot"
@@ -50,7 +51,7 @@ func (f *facts) denial(hub, pilots bool) *pilot.Denial {
 // denied returns the error of an agent that ended on a host whose administrator does
 // not want it, by what it said and its exit status; nil when that was not why.
 func denied(site, host, said string, exit int) error {
-	d, ok := pilot.DenialIn(said)
+	d, ok := pilot.DenialIn(strings.TrimPrefix(said, ": "))
 	switch {
 	case ok:
 	case exit == pilot.ExitDenied:

@@ -120,3 +120,37 @@ func TestPolicyOfNodes(t *testing.T) {
 	}
 	c.NoLeftovers(t)
 }
+
+// TestHubOnHead has a hub on a head node bring files to two hosts behind it and their
+// output home, within what the site lets it take; control goes on beside that. With
+// ZORILLA_LONG it is 1 GB.
+func TestHubOnHead(t *testing.T) {
+	t.Parallel()
+	farm := testbed.SSH(t)
+	b := newBench(t, farm)
+	size, most := int64(8e6), int64(4e6)
+	if long() {
+		size, most = 500e6, 25e6
+	}
+	began := time.Now()
+	r, events := b.run(launcher.Job{App: b.script("wc -c <data\n"), Workers: 2, Inputs: []launcher.Input{{Src: b.file("data", size)}}},
+		fmt.Sprintf("[site.das]\nurl = %q\nhosts = [\"inner1\", \"inner2\"]\nslots = 1\nlease = \"20s\"\nhub_cpu = \"50%%\"\nhub_bandwidth = \"%dkB/s\"\n", b.url(farm.Bastion), most/1000), nil)
+	wantOK(t, r)
+	for rank := range 2 {
+		if got, want := b.stdout(r, rank), fmt.Sprintf("%d\n", size); got != want {
+			t.Errorf("rank %d printed %q, want %q", rank, got, want)
+		}
+	}
+	// Each host gets the files by the hub, and each of them once.
+	rate := 2 * float64(size) / time.Since(began).Seconds()
+	t.Logf("%.1f MB/s in all, %.1f are allowed", rate/1e6, float64(most)/1e6)
+	if rate > 1.1*float64(most) {
+		t.Errorf("%.0f bytes a second went over a hub that may pass on %d", rate, most)
+	}
+	for _, e := range events {
+		if p, ok := e.Data.(launcher.PilotChanged); ok && p.Role == "pilot" && p.State == "gone" && p.Reason != "the run is over" && p.Reason != "there is no work" {
+			t.Errorf("a pilot was lost beside the bulk: %s", p.Reason)
+		}
+	}
+	farm.NoLeftovers(t)
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zorilla-grid/zorilla/overlay/wire"
@@ -209,6 +211,37 @@ func TestShortLife(t *testing.T) {
 			t.Errorf("wall time %v and a policy of %v: it lives %v and says %q, want %v and %q", c.walltime, c.lifetime, d, why, c.want, c.why)
 		}
 	}
+}
+
+// TestStayPermitted has a policy written while an agent lives: it leaves within a
+// minute, and not for what makes no sense.
+func TestStayPermitted(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "policy.toml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := &resident{boot: new(Boot), permit: &permit{host: "there"}, agent: NewAgent(nil, nil), log: slog.New(slog.DiscardHandler)}
+		left := make(chan struct{})
+		go func() { defer close(left); r.stayPermitted(t.Context(), path) }()
+		for _, text := range []string{"", "max_pilots = 0", "deny = perhaps"} {
+			write(text)
+			time.Sleep(2 * policyEvery)
+			synctest.Wait()
+			if len(r.agent.calls) > 0 {
+				t.Fatalf("it leaves because of %q", text)
+			}
+		}
+		write("deny = true")
+		began := time.Now()
+		<-left
+		if took := time.Since(began); took > policyEvery || len(r.agent.calls) != 1 {
+			t.Errorf("after %v: %d wishes to leave", took, len(r.agent.calls))
+		}
+	})
 }
 
 // nices are the priorities of the threads of a process.
