@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zorilla-grid/zorilla/backends/openssh"
 	"github.com/zorilla-grid/zorilla/backends/testbed"
 	"github.com/zorilla-grid/zorilla/gat"
 )
@@ -227,6 +228,18 @@ func TestSecondFactor(t *testing.T) {
 	if len(right.asked) != 1 || right.prompted != 1 {
 		t.Errorf("the user was asked %q, and %d answers told of", right.asked, right.prompted)
 	}
+	path, _ := openssh.Socket(l)
+	opened := target("mine", alone(t, f, hostOf("mine", host, "IdentityFile "+f.Key, "ControlPath "+path)))
+	silent := &user{}
+	beside := open(t, b, silent.at(opened))
+	run(t, beside, "true")
+	silent.expect(t, 1) // the code is told of, and not asked for
+	beside.Close()
+	run(t, l, "true")
+	if n, err := host.LoginCount(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d logins at the server (%v)", n, err)
+	}
+
 	wrong := &user{answers: map[string]string{"assword": "000000", "ode": "000000"}}
 	refused(t, b, wrong.at(to), gat.Denied, "Permission denied", "keyboard-interactive")
 	refused(t, b, to, gat.Denied, "somebody must be there", "ControlMaster")

@@ -151,6 +151,7 @@ func (c *connector) connectIn(ctx context.Context, m *master) (*line, error) {
 	c.user = s["user"]
 	if path := s.has("controlpath"); path != "" && !c.fresh {
 		if n := c.borrow(ctx, path); n != nil {
+			n.port = s["port"]
 			return n, nil
 		}
 	}

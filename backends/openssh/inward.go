@@ -153,8 +153,10 @@ func (n *line) refused(ctx context.Context, mark int, r *refusal) error {
 	lower := strings.ToLower(said)
 	err := fmt.Errorf("%w: %s", r, printable(strings.TrimSpace(said)))
 	switch {
+	case said == "" && n.forwards(ctx):
+		return problem(gat.Transient, "is it the right name and port, and does a server run there?", r)
 	case said == "":
-		return problem(gat.Denied, "its sshd_config may say AllowTcpForwarding no, or nothing listens there", fmt.Errorf("%w: %w", gat.ErrForwarding, r))
+		return problem(gat.Denied, "its sshd_config may say AllowTcpForwarding no or PermitOpen", fmt.Errorf("%w: %w", gat.ErrForwarding, r))
 	case strings.Contains(lower, "prohibited"), strings.Contains(lower, "unknown channel type"):
 		return problem(gat.Denied, "its sshd_config says AllowTcpForwarding no or PermitOpen", fmt.Errorf("%w: %w", gat.ErrForwarding, err))
 	case strings.Contains(lower, "not known"), strings.Contains(lower, "no address"):
@@ -163,6 +165,27 @@ func (n *line) refused(ctx context.Context, mark int, r *refusal) error {
 		return problem(gat.Transient, "is it the right port, and does a server run there?", err)
 	}
 	return problem(gat.Transient, "", err)
+}
+
+// forwards reports whether a connection to where the server itself listens can be had,
+// which tells whether it forwards at all.
+func (n *line) forwards(ctx context.Context) bool {
+	m, err := n.dial(ctx)
+	if err != nil {
+		return false
+	}
+	defer m.conn.Close()
+	defer context.AfterFunc(ctx, func() { m.conn.Close() })()
+	nothing, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer nothing.Close()
+	port, _ := strconv.ParseUint(n.port, 10, 16)
+	if err = m.send(muxNewStdio, uint32(0), "", "localhost", uint32(port)); err == nil {
+		err = m.pass(nothing, nothing)
+	}
+	return err == nil && m.opened() == nil
 }
 
 // Inner logs in to a host that only this login's host can reach: by the system's

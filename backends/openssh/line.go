@@ -16,6 +16,7 @@ import (
 // A line is a connection of an ssh process, the master, that lets us use it.
 type line struct {
 	path  string // the master's socket
+	port  string // where the server listens
 	watch *mux   // ends with the master
 	own   *master
 	life  context.Context // ends when the line is cut

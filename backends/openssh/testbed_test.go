@@ -259,6 +259,10 @@ func TestOpenMaster(t *testing.T) {
 		t.Errorf("logged in to %q", out)
 	}
 	in.Close()
+	// The master does not say why a host is not connected to.
+	if _, err := l.(gat.Forwarder).Forward(t.Context(), "tcp", "localhost:9"); gat.ClassOf(err) != gat.Transient || errors.Is(err, gat.ErrForwarding) {
+		t.Errorf("nothing listens: class %v, %v", gat.ClassOf(err), err)
+	}
 	l.Close()
 	if after, err := f.Bastion.LoginCount(t.Context()); err != nil || after != before {
 		t.Errorf("%d logins at the server (%v)", after-before, err)
@@ -274,6 +278,11 @@ func TestOpenMaster(t *testing.T) {
 	}
 	if err := again.Err(); gat.ClassOf(err) != gat.Transient || !strings.Contains(err.Error(), "ControlMaster") {
 		t.Errorf("%v", err)
+	}
+	strict, _ := master(t, f, "strict", f.NoForward)
+	no := open(t, b, target("strict", home(t, f, strict)))
+	if _, err := no.(gat.Forwarder).Forward(t.Context(), "tcp", f.Inner3.Addr+":22"); !errors.Is(err, gat.ErrForwarding) {
+		t.Errorf("%v is no ErrForwarding", err)
 	}
 	// Now there is no key to log in with.
 	to.Ask = nil
