@@ -25,6 +25,12 @@ func TestHubLeftAlone(t *testing.T) {
 	})
 	t.Cleanup(func() { x.cmd.Process.Signal(syscall.SIGCONT) })
 	events := filepath.Join(b.dir, "state", "runs", x.session, "events.jsonl")
+	t.Cleanup(func() {
+		if t.Failed() {
+			text, _ := os.ReadFile(events)
+			t.Logf("events:\n%s", text)
+		}
+	})
 	hub := func(what string) bool {
 		text, err := c.Head.Exec(t.Context(), "sh", "-c", "cat /tmp/zorilla-*/s-"+x.session+"/log-*")
 		return err == nil && strings.Contains(string(text), what)
