@@ -134,16 +134,27 @@ func unsure(err error) error {
 	case gat.Invalid, gat.Denied, gat.NotFound:
 		return err // it was refused
 	}
+	if e, ok := errors.AsType[*gat.Error](err); ok {
+		u := *e
+		u.Class, u.Err = gat.Transient, fmt.Errorf("%w: %w", gat.ErrUnsure, e.Err)
+		return &u
+	}
 	return &gat.Error{Class: gat.Transient, Op: "submit", Err: fmt.Errorf("%w: %w", gat.ErrUnsure, err)}
 }
 
 // late matches what commands say that have waited too long for an answer.
 var late = regexp.MustCompile(`(?i)timed out|time-?out|connection (was )?(reset|closed)|broken pipe`)
 
+// refused matches what commands say that reached nobody.
+var refused = regexp.MustCompile(`(?i)connection refused|connect failure|no route to host|unable to (contact|resolve)`)
+
 // unsure reports whether jobs may have been submitted by a command that failed: it
 // waited too long, or was killed.
 func (d *Dialect) unsure(a answer) bool {
 	text := a.complaint + "\n" + a.out
+	if refused.MatchString(text) {
+		return false
+	}
 	return a.status > 128 || late.MatchString(text) || d.Unsure != nil && d.Unsure.MatchString(text)
 }
 

@@ -18,31 +18,41 @@ for gat_a; do
 done
 # qrsh hangs for ever when much is sent to it before the other side listens, so
 # the other side speaks first, and says when the command begins.
-gat_d=$(umask 077; mktemp -d "${TMPDIR:-/tmp}/gat-inside-XXXXXX") || exit
+gat_enter() {
+	gat_d=$(umask 077; mktemp -d "${TMPDIR:-/tmp}/gat-inside-XXXXXX") || exit
+	mkfifo "$gat_d/go" "$gat_d/in" "$gat_d/out" || exit
+	{
+		echo 'echo gat-ready'
+		exec 4<"$gat_d/go"
+		read -r gat_l <&4 && printf '%s\n' "$gat_text" && read -r gat_l <&4 && exec cat <&3
+	} >"$gat_d/in" &
+	gat_feed=$!
+	{
+		exec 4>"$gat_d/go" 3<&-
+		while read -r gat_l; do
+			case $gat_l in
+			gat-ready | gat-begin) echo "$gat_l" >&4 ;;
+			esac
+			[ "$gat_l" != gat-begin ] || break
+		done
+		exec 4>&-
+		[ "$gat_l" != gat-begin ] || rm -rf "$gat_d"
+		exec cat
+	} <"$gat_d/out" &
+	gat_drain=$!
+	qrsh -inherit "$gat_h" /bin/sh <"$gat_d/in" >"$gat_d/out" 3<&-
+	gat_s=$?
+	wait "$gat_drain"
+	kill "$gat_feed" 2>/dev/null
+	[ ! -d "$gat_d" ]
+}
 trap 'rm -rf "$gat_d"' 0
-mkfifo "$gat_d/go" "$gat_d/in" "$gat_d/out" || exit
 exec 3<&0
-{
-	echo 'echo gat-ready'
-	exec 4<"$gat_d/go"
-	read -r gat_l <&4 && printf '%s\n' "$gat_text" && read -r gat_l <&4 && exec cat <&3
-} >"$gat_d/in" 3<&3 &
-gat_feed=$!
-{
-	exec 4>"$gat_d/go" 3<&-
-	while read -r gat_l; do
-		case $gat_l in
-		gat-ready | gat-begin) echo "$gat_l" >&4 ;;
-		esac
-		[ "$gat_l" != gat-begin ] || break
-	done
-	exec 4>&-
+# The job may have come to the node a moment ago, or a task that was cut off may still
+# be there.
+for gat_l in 1 2 3 4; do
+	gat_enter && break
 	rm -rf "$gat_d"
-	exec cat
-} <"$gat_d/out" &
-gat_drain=$!
-qrsh -inherit "$gat_h" /bin/sh <"$gat_d/in" >"$gat_d/out" 3<&-
-gat_s=$?
-wait "$gat_drain"
-kill "$gat_feed" 2>/dev/null
+	sleep 1
+done
 exit "$gat_s"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/zorilla-grid/zorilla/backends/batch"
 	"github.com/zorilla-grid/zorilla/gat"
@@ -151,13 +152,10 @@ func accounts(out string) (*batch.Listing, error) {
 	var l batch.Listing
 	job, array := "", false
 	record := make(map[string]string)
+	found := make(map[gat.JobID][]end)
 	flush := func() {
-		if st, ok := ended(record); ok {
-			// There is one record for each host of a job, and one for each attempt of a
-			// job that is in error now.
-			if old, ok := l.Jobs[st.ID]; !ok || old.State.Final() && worse(st, old) {
-				l.Add(st)
-			}
+		if e, ok := ended(record); ok {
+			found[e.ID] = append(found[e.ID], e)
 		}
 		clear(record)
 	}
@@ -191,11 +189,26 @@ func accounts(out string) (*batch.Listing, error) {
 		}
 	}
 	flush()
+	for id, ends := range found {
+		// A job that is in error now has a record for each attempt.
+		if st, ok := judge(ends); ok && l.Jobs[id].State != gat.Held {
+			l.Add(st)
+		}
+	}
 	return &l, nil
 }
 
 // ended reads one record of qacct.
-func ended(r map[string]string) (gat.JobStatus, bool) {
+func ended(r map[string]string) (e end, ok bool) {
+	e.JobStatus, ok = howEnded(r)
+	e.parallel = r["granted_pe"] != "" && r["granted_pe"] != "NONE"
+	for name, at := range map[string]*time.Time{"qsub_time": &e.asked, "start_time": &e.from, "end_time": &e.to} {
+		*at, _ = time.Parse(time.ANSIC, r[name])
+	}
+	return e, ok
+}
+
+func howEnded(r map[string]string) (gat.JobStatus, bool) {
 	id := r["jobnumber"]
 	if t := r["taskid"]; t != "" && t != "undefined" {
 		id += "." + t

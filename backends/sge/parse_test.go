@@ -1,6 +1,7 @@
 package sge_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +95,45 @@ func TestAccounts(t *testing.T) {
 		"4":    {},
 		"1234": {},
 	})
+}
+
+// How a task ended that somebody started in a job says nothing of the job, whose own
+// record may come later.
+func TestTaskRecords(t *testing.T) {
+	t.Parallel()
+	record := func(pe, asked, from, to, failed, exit string) string {
+		return fmt.Sprintf(`==============================================================
+jobname      real
+jobnumber    1
+taskid       undefined
+qsub_time    Sun Nov 22 23:26:%s 2026
+start_time   Sun Nov 22 23:26:%s 2026
+end_time     Sun Nov 22 23:26:%s 2026
+granted_pe   %s
+failed       %s
+exit_status  %s
+`, asked, from, to, pe, failed, exit)
+	}
+	task := record("smp", "11", "12", "13", "0    ", "0                   ")
+	own := record("smp", "09", "10", "15", "100 : assumedly after job", "137                  (Killed)")
+	killed := gat.JobStatus{State: gat.Failed, Exit: 137, Reason: "failed 100 : assumedly after job"}
+	for text, want := range map[string]gat.JobStatus{
+		task:              {},
+		task + task:       {},
+		own:               killed,
+		task + own:        killed,
+		own + task + task: killed,
+		record("NONE", "11", "11", "12", "0", "0"):                                            {State: gat.Done}, // it started at once
+		record("smp", "01", "11", "12", "0", "0"):                                             {State: gat.Done}, // it waited for long
+		record("smp", "09", "10", "15", "0", "0") + record("smp", "11", "11", "12", "0", "9"): {State: gat.Done},
+		record("smp", "11", "11", "12", "0", "9") + record("smp", "09", "10", "15", "0", "3"): {State: gat.Failed, Exit: 3},
+	} {
+		l, err := sge.Dialect().Accounts("== job 1\n" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batchtest.Expect(t, l, map[gat.JobID]gat.JobStatus{"1": want})
+	}
 }
 
 func submitted(t *testing.T, f *batch.Facts, r gat.Resources) (string, error) {
