@@ -284,8 +284,12 @@ func TestConfirmation(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		m := gatmem.New()
 		s := over(t, confirmed{gatmem.Backend{"": m}}, gat.SiteConfig{})
-		if err := s.Login(t.Context()); err != nil {
-			t.Errorf("confirmed after a minute: %v", err)
+		if err := s.Login(t.Context()); err != nil || !s.Attended() {
+			t.Errorf("confirmed after a minute: %v, attended %v", err, s.Attended())
+		}
+		other := over(t, gatmem.Backend{"": gatmem.New()}, gat.SiteConfig{})
+		if err := other.Login(t.Context()); err != nil || other.Attended() {
+			t.Errorf("a login that nobody was asked for: %v, attended %v", err, other.Attended())
 		}
 	})
 }

@@ -264,6 +264,14 @@ func (s *Site) Detached() bool {
 	return detached
 }
 
+// Attended reports whether the login in use needed the user: there is no other one
+// beside it, and it is not made again silently.
+func (s *Site) Attended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.routes, func(r *route) bool { return r.login != nil && r.prompted })
+}
+
 // Close ends all logins of the site and waits until nothing of it runs any
 // more. Jobs go on. Operations in progress end with errors.
 func (s *Site) Close() error {

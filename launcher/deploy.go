@@ -62,6 +62,14 @@ func (r *siteRun) deployRemote(ctx context.Context) error {
 	}
 	// The pilots wait for the hub by themselves: start both at once.
 	head.hubs = []string{"unix:" + path.Join(head.sessionDir(r.s.id), r.hubSocket())}
+	if r.gat.Attended() {
+		// There is one connection, on which the server may allow one session only: that
+		// to the hub, which stays.
+		if err := r.startPilots(ctx, head, r.site.PilotCount()); err != nil {
+			return err
+		}
+		return r.startHub(ctx, head, false)
+	}
 	hub := make(chan error, 1)
 	go func() { hub <- r.startHub(ctx, head, false) }()
 	err := r.startPilots(ctx, head, r.site.PilotCount())

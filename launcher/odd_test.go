@@ -123,6 +123,23 @@ func TestFewSessionsBehind(t *testing.T) {
 	}
 }
 
+// TestOneSessionOnly runs a job where the login needs a code, so that there is no other
+// connection, and one session at a time is allowed on it.
+func TestOneSessionOnly(t *testing.T) {
+	t.Parallel()
+	testbed.Require(t)
+	odd := testbed.Factor{Code: "123456"}.Oddity("head")
+	odd.SSHD += "MaxSessions 1\n"
+	net := testbed.OddHosts(t, odd)
+	b, u := newBenchIn(t, net.Net), &typist{code: "123456"}
+	r, _ := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: 3},
+		fmt.Sprintf("[site.head]\nurl = %q\nslots = 1\npilots = 3\n", b.url(net.Host("head"))),
+		func(o *launcher.Options) { o.Ask = u.ask })
+	wantOK(t, r)
+	b.wantLogins(net.Host("head"), 1, 1)
+	net.NoLeftovers(t)
+}
+
 // TestFarAway runs a job on a host that is 100 ms away, over one login.
 func TestFarAway(t *testing.T) {
 	t.Parallel()
