@@ -20,7 +20,7 @@ import (
 
 // Bounds on what is done for one site.
 const (
-	maxReason    = 600              // bytes of why something is left, to which each host may add
+	maxReason    = 600              // bytes of why something is left, which each host may add to
 	maxRestarts  = 3                // of pilots and hubs that died, for each host
 	joinPatience = 60 * time.Second // from the start of a pilot to its joining, where there is no queue
 	maxParallel  = 10               // hosts behind a site's own that are brought up at once
@@ -78,7 +78,8 @@ func newSiteRun(s *session, site *Site) (*siteRun, error) {
 	}
 	return &siteRun{
 		s: s, site: site, number: len(s.sites), gat: g, deploying: true, again: make(chan struct{}),
-		status: SiteChanged{Site: site.Name, Wanted: site.PilotCount()},
+		uploads: make(chan struct{}, maxUploads),
+		status:  SiteChanged{Site: site.Name, Wanted: site.PilotCount()},
 	}, nil
 }
 
@@ -395,7 +396,7 @@ func (r *siteRun) finish(ctx context.Context) {
 	for _, behind := range []bool{true, false} {
 		ctx, cancel := ctx, func() {}
 		if behind {
-			ctx, cancel = context.WithTimeout(ctx, innerPatience)
+			ctx, cancel = context.WithTimeout(ctx, patienceFor(len(hosts)))
 		} else {
 			r.s.agent.Call(ctx, func(now time.Duration, n *core.Node) { n.Retire(now, r.site.Name, "the run is over") })
 		}
@@ -420,6 +421,12 @@ func (r *siteRun) finish(ctx context.Context) {
 		c.State, c.Leftovers, c.Error = "unclean", max(1, len(left)), shortened(oneLine(err), maxReason)
 	})
 	r.s.events.emit(Warned{Site: r.site.Name, Text: fmt.Sprintf("%s; what is left there ends with its lease; \"zorilla gc %s\" finishes it sooner", shortened(oneLine(err), maxReason), r.s.id)})
+}
+
+// patienceFor is for how long so many hosts may be cleaned, most of them behind
+// another: all are talked to over its login, and it has to be cleaned after them.
+func patienceFor(hosts int) time.Duration {
+	return min(innerPatience+time.Duration(hosts)*50*time.Millisecond, cleanTimeout-3*time.Second)
 }
 
 // cleanHosts cleans the hosts behind the site's own, or that one, at once.
