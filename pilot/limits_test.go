@@ -110,6 +110,7 @@ func TestHubKeepsToLimits(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			if os.Getenv("ZORILLA_LONG") == "" {
 				t.Parallel()
+				c.bandwidth /= 5 // what a busy machine can do, too
 			}
 			w := newWorld(t)
 			w.brief = func(b *Boot) { b.HubCPU, b.HubBandwidth = c.cpu, c.bandwidth }
@@ -137,7 +138,7 @@ func TestHubKeepsToLimits(t *testing.T) {
 			}
 			bytes, tries := int64(1e9), 1
 			if os.Getenv("ZORILLA_LONG") == "" {
-				bytes, tries = 30e6, 5 // this machine may be busy
+				bytes, tries = 30e6, 8 // this machine may be busy
 			}
 			var seen string
 			for range tries {
