@@ -35,7 +35,7 @@ func (r *siteRun) pilotSocket(number int) string { return r.own("pilot-%d.sock",
 
 // deployRemote logs in, brings the pilot binary, starts the hub and the pilots.
 func (r *siteRun) deployRemote(ctx context.Context) error {
-	r.s.pilots.Prefetch("linux/amd64")
+	r.s.pilots.Prefetch(usualPlatform)
 	r.state("connecting")
 	if err := r.gat.Login(ctx); err != nil {
 		return err
@@ -158,10 +158,8 @@ func (r *siteRun) lookAt(ctx context.Context, h *host, scratch string) error {
 		return err
 	}
 	digests := make(map[string]string)
-	for _, platform := range []string{"linux/amd64"} {
-		if b := r.atHand(ctx, platform); b != nil {
-			digests[platform] = b.Digest
-		}
+	if b := r.atHand(ctx, usualPlatform); b != nil {
+		digests[usualPlatform] = b.Digest
 	}
 	if err := h.look(ctx, r.s.id, digests); err != nil {
 		return err
@@ -173,6 +171,9 @@ func (r *siteRun) lookAt(ctx context.Context, h *host, scratch string) error {
 	return r.permitted(h)
 }
 
+// usualPlatform is the one that hosts are taken for before they are looked at.
+const usualPlatform = "linux/amd64"
+
 // bring sees to it that a pilot binary is at a host.
 func (r *siteRun) bring(ctx context.Context, h *host, keep bool) error {
 	if h.Kept != "" {
@@ -182,6 +183,16 @@ func (r *siteRun) bring(ctx context.Context, h *host, keep bool) error {
 	b, err := r.s.pilots.Find(ctx, h.Platform)
 	if err != nil {
 		return fmt.Errorf("site %s: %w", h.name, err)
+	}
+	if keep && h.Platform != usualPlatform {
+		// Whether this one is kept there has not been asked yet.
+		if err := h.look(ctx, r.s.id, map[string]string{h.Platform: b.Digest}); err != nil {
+			return err
+		}
+		if h.Kept != "" {
+			h.binary = h.Kept
+			return nil
+		}
 	}
 	if keep {
 		what := What{Path: path.Join(h.Base, "pilot-"+b.Digest), Digest: b.Digest, Keep: true}

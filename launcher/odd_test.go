@@ -82,24 +82,36 @@ func TestForeignProcessors(t *testing.T) {
 	t.Parallel()
 	net := testbed.OddHosts(t, testbed.AArch64(t, "arm"), testbed.Oddity{Name: "same"})
 	b := newBenchIn(t, net.Net)
-	r, events := b.run(launcher.Job{App: b.script("uname -n -m\n"), Workers: 2}, fmt.Sprintf(`
+	sites := fmt.Sprintf(`
 [defaults]
 slots = 1
+keep = true
 [site.arm]
 url = %q
 hub = "none"
 [site.same]
 url = %q
-`, b.url(net.Host("arm")), b.url(net.Host("same"))), nil)
-	wantOK(t, r)
-	platforms := make(map[string]string)
-	for _, e := range events {
-		if c, ok := e.Data.(launcher.SiteChanged); ok && c.Platform != "" {
-			platforms[c.Site] = c.Platform
+`, b.url(net.Host("arm")), b.url(net.Host("same")))
+	for _, kept := range []bool{false, true} {
+		r, events := b.run(launcher.Job{App: b.script("uname -n\n"), Workers: 2}, sites, nil)
+		wantOK(t, r)
+		platforms := make(map[string]string)
+		for _, e := range events {
+			if c, ok := e.Data.(launcher.SiteChanged); ok && c.Platform != "" {
+				platforms[c.Site] = c.Platform
+			}
+		}
+		if platforms["arm"] != "linux/arm64" || platforms["same"] == platforms["arm"] {
+			t.Errorf("the platforms are %v", platforms)
+		}
+		for _, s := range r.Report.Sites {
+			if there := s.Sent < 1<<20; there != kept {
+				t.Errorf("%d bytes were sent to %s, where a pilot is kept: %v", s.Sent, s.Site, kept)
+			}
 		}
 	}
-	if platforms["arm"] != "linux/arm64" || platforms["same"] == platforms["arm"] {
-		t.Errorf("the platforms are %v", platforms)
+	for _, h := range net.Hosts() {
+		onHost(t, h, "rm -r /tmp/zorilla-20001")
 	}
 	net.NoLeftovers(t)
 }
