@@ -21,6 +21,10 @@
 // that stays: it publishes where it listens, and follows the grow orders of a
 // launcher that is away.
 //
+// Before it makes anything an agent reads what the host's administrator allows
+// (package policy) and keeps to that: one that is denied ends with [ExitDenied] and
+// a [Denial], which a pilot in a queue also tells the session.
+//
 // [Main] is the program's entry. The package knows nothing of sites,
 // middleware or the command line of the launcher.
 package pilot

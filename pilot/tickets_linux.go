@@ -10,7 +10,9 @@ import (
 // A ticket is one of a number of things that a user may have on a host, all
 // sessions and scratch directories together: the name of a socket that nobody
 // talks to. It leaves no file behind, and goes with the process that has it,
-// however that ends.
+// however that ends. Hosts are told apart as networks are. Another user who takes
+// such names keeps this one's pilots away, as one who makes this one's directories
+// does, and gains nothing.
 type ticket struct {
 	fd     int
 	number int

@@ -33,6 +33,11 @@
 // The ticket keeps strangers from using a hub. It does not protect the bytes
 // behind it: TLS does, end to end.
 //
+// A node may be a guest on somebody's login node: [Limits] bound the bulk that it
+// moves, by bytes per second and by processor time. Streams then take turns for a
+// common rate, in pieces that the kernel may still splice; links, joins and all
+// other control are counted and go first.
+//
 // Nothing is encrypted twice. Directly between two nodes, streams on a TCP carrier
 // rest on the carrier's TLS and its lanes on their own; lanes of a local carrier
 // rest, as the carrier does, on what it runs over: the unix socket of one user
