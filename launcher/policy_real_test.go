@@ -115,8 +115,8 @@ func TestPolicyOfNodes(t *testing.T) {
 		t.Errorf("outcome %q, want %q", r.Outcome, launcher.OutcomeSites)
 	}
 	wantError(t, r.Err, "site tulip: the administrator of tulip", " denies: nodes are for MPI")
-	if r.Report.Wall > 40 {
-		t.Errorf("it took %v s to know, which is longer than until the queue is asked again", r.Report.Wall)
+	if r.Report.Wall > 90 { // the queue is asked again after a minute, and would be for each job
+		t.Errorf("it took %v s to know", r.Report.Wall)
 	}
 	c.NoLeftovers(t)
 }
