@@ -12,4 +12,10 @@
 // the two a job is unknown. One that was deleted while it waited leaves no trace.
 // Jobs are validated by the scheduler as they are submitted (-w e), because it takes
 // ones that no queue can ever run. Identifiers are 7, and 7.3 for tasks of arrays.
+//
+// A running job can be entered if it is in a parallel environment with control_slaves:
+// an execution daemon takes tasks for it (qrsh -inherit) from any submit host, given
+// the job's number, one at a time for each slot. The task's host then connects to
+// qrsh, at a port that the system chooses: where a firewall lets nodes reach only the
+// qmaster there is no way in, and none to a hub either.
 package sge
