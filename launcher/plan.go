@@ -30,6 +30,10 @@ type Plan struct {
 	AllKnown bool       `json:"all_known"`       // that is all of them
 	Sites    []SitePlan `json:"sites"`
 
+	// Scripts are those of ours that are run at the sites, exactly; what goes to a queueing
+	// system is in QueuePlan.
+	Scripts []ScriptPlan `json:"scripts"`
+
 	Capacity Capacity `json:"-"`
 }
 
@@ -137,6 +141,7 @@ func PlanRun(ctx context.Context, job Job, opts Options) (*Plan, error) {
 		}
 		p.Sites = append(p.Sites, sp)
 	}
+	p.Scripts = planScripts(opts.Sites)
 	return p, nil
 }
 

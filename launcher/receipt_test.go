@@ -1,8 +1,10 @@
 package launcher_test
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/zorilla-grid/zorilla/gat"
 	"github.com/zorilla-grid/zorilla/launcher"
 )
 
@@ -177,5 +180,32 @@ func TestReceiptOfDamage(t *testing.T) {
 		if _, err := state.Receipt("abcdefgh"); err == nil || !strings.Contains(err.Error(), "open to others") {
 			t.Errorf("a directory that all may write: %v", err)
 		}
+	}
+}
+
+// A receipt names a script as the plan does.
+func TestPlanNamesScriptsAsReceiptsDo(t *testing.T) {
+	t.Parallel()
+	app := filepath.Join(t.TempDir(), "app.sh")
+	writeFile(t, app, "#!/bin/sh\n", 0o700)
+	u, err := url.Parse("ssh://me@head")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites := []*launcher.Site{launcher.LocalSite(), {Name: "das", URLs: []*url.URL{u}, Hosts: []string{"node1"}, Slots: 1}}
+	plan, err := launcher.PlanRun(t.Context(), launcher.Job{App: app, Workers: 1}, launcher.Options{Sites: sites})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range plan.Scripts {
+		names = append(names, s.Name)
+		told := gat.Command{Argv: []string{"/bin/sh", "-c", s.Text}}.Text()
+		if !strings.Contains(told, "["+strconv.Itoa(s.Bytes)+" bytes, sha256 "+s.Digest+"]") {
+			t.Errorf("%s: the plan says %d bytes, %s; a receipt %s", s.Name, s.Bytes, s.Digest, told)
+		}
+	}
+	if diff := cmp.Diff([]string{"probe.sh", "upload.sh", "relay.sh", "find.sh", "clean.sh"}, names); diff != "" {
+		t.Errorf("scripts (-want +got):\n%s", diff)
 	}
 }

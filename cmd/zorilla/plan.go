@@ -15,7 +15,8 @@ import (
 const planHelp = `It takes the flags of run and tells what run would do: how many workers fit where,
 what is put on which host and when it goes, which ports are opened for whom, and,
 where a queueing system is asked, the commands and the script, and what it can
-cost at most. It only reads files of this machine: it logs in nowhere.
+cost at most. Our own scripts are named with the SHA-256 by which a receipt names them;
+--scripts prints them. It only reads files of this machine: it logs in nowhere.
 
 Examples:
    zorilla plan --sites sites.toml -n 40 model.jar
@@ -34,6 +35,7 @@ func planCommand(stdout *os.File) *cli.Command {
 		Description: planHelp,
 		Flags: append(jobFlags(),
 			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "print it as one line of JSON"},
+			&cli.BoolFlag{Name: "scripts", DisableDefaultText: true, Usage: "print the scripts that are run at hosts, too"},
 		),
 		Action: func(c *cli.Context) error { return plan(c, stdout) },
 	}
@@ -59,6 +61,7 @@ func plan(c *cli.Context, stdout *os.File) error {
 		fmt.Fprintf(stdout, "%s\n", line)
 	} else {
 		printPlan(stdout, p)
+		printScripts(stdout, p.Scripts, c.Bool("scripts"))
 	}
 	if err := p.Capacity.Err(); err != nil {
 		return err
@@ -109,6 +112,30 @@ func printPlan(out io.Writer, p *launcher.Plan) {
 			if !strings.HasSuffix(q.Script, "\n") {
 				fmt.Fprintln(out)
 			}
+		}
+	}
+}
+
+// printScripts lists our scripts, and writes them whole if that is wanted.
+func printScripts(out io.Writer, scripts []launcher.ScriptPlan, whole bool) {
+	if len(scripts) == 0 {
+		return
+	}
+	hint := "; --scripts shows them"
+	if whole {
+		hint = ""
+	}
+	fmt.Fprintf(out, "\nscripts that are run at hosts by /bin/sh%s\n", hint)
+	for _, s := range scripts {
+		fmt.Fprintf(out, "  %s: %s (%d bytes, sha256 %s; %s)\n", s.Name, s.What, s.Bytes, s.Digest, strings.Join(s.Sites, ", "))
+	}
+	for _, s := range scripts {
+		if !whole {
+			return
+		}
+		fmt.Fprintf(out, "\n%s\n", s.Name)
+		for line := range strings.Lines(s.Text) {
+			fmt.Fprintf(out, "  | %s", line)
 		}
 	}
 }
