@@ -45,6 +45,16 @@ func TestCheckSSH(t *testing.T) {
 	if c := found["closed"]; len(c.Behind) != 1 || c.Behind[0].Error != "" || !strings.Contains(strings.Join(c.Notes, "\n"), "does not forward") {
 		t.Errorf("a server that does not forward: %+v", c)
 	}
+	for name, want := range map[string][4]string{
+		"plain":  {"key ", "yes", "none", "tmpfs"}, // the farm leads nowhere
+		"closed": {"key ", "no", "none", "tmpfs"},
+		"here":   {"", "", found["here"].Outbound, found["here"].Kind},
+	} {
+		c := found[name]
+		if !strings.Contains(c.By, want[0]) || c.Forwarding != want[1] || c.Outbound != want[2] || c.Kind != want[3] || c.ClockOffset > 5 || c.ClockOffset < -5 {
+			t.Errorf("site %s: by %q, forwarding %q, outbound %q, file system %q, clock off by %v s; want %q", name, c.By, c.Forwarding, c.Outbound, c.Kind, c.ClockOffset, want)
+		}
+	}
 	if c := found["gone"]; c.Usable || !strings.Contains(strings.Join(c.Wrong, "\n"), "log in") {
 		t.Errorf("somebody unknown: %+v", c)
 	}
@@ -97,5 +107,38 @@ shared = "/nosuch"
 			}
 			c.NoLeftovers(t)
 		})
+	}
+}
+
+// What administrators write is told, and keeps a site from being usable when it denies;
+// a server that allows one session at a time is looked at as well as others.
+func TestCheckPolicies(t *testing.T) {
+	farm := testbed.SSH(t)
+	b := newBench(t, farm)
+	for h, text := range map[*testbed.Host]string{
+		farm.Plain:     "max_cpu = \"150%\"\n",
+		farm.Bastion:   "deny = true\nmessage = \"use the nodes of cluster2\"\n",
+		farm.NoForward: "max_cpu = many\n",
+	} {
+		b.exec(h, "mkdir", "-p", "/etc/zorilla")
+		if err := h.WriteFile("/etc/zorilla/policy.toml", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.exec(farm.Plain, "sed", "-i", "1i MaxSessions 1", "/etc/ssh/sshd_config")
+	if err := farm.Plain.RestartSSHD(); err != nil {
+		t.Fatal(err)
+	}
+	found := b.look(fmt.Sprintf("[site.some]\nurl = %q\n[site.none]\nurl = %q\n[site.odd]\nurl = %q\n", b.url(farm.Plain), b.url(farm.Bastion), b.url(farm.NoForward)), false)
+	if c := found["some"]; !c.Usable || !strings.Contains(c.Policy, "150%") || c.Forwarding != "yes" || c.Free == 0 {
+		t.Errorf("one session, a core and a half: %+v", c)
+	}
+	if n := b.logins(farm.Plain); n != 1 {
+		t.Errorf("%d logins for a look, want 1", n)
+	}
+	for name, want := range map[string]string{"none": "use the nodes of cluster2", "odd": "policy.toml"} {
+		if c := found[name]; c.Usable || c.Policy != "denied" || !strings.Contains(strings.Join(c.Wrong, "\n"), want) {
+			t.Errorf("site %s: %+v", name, c)
+		}
 	}
 }
