@@ -15,6 +15,8 @@ func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
 
 // real is a prun that reserves its nodes from a real Slurm.
 func real(t *testing.T) queuetest.Harness {
+	t.Helper()
+	t.Parallel() // each test has a cluster to itself
 	return queuetest.Harness{
 		Cluster: testbed.SharedCluster(t, testbed.Spec{Name: "fs", System: testbed.Slurm, Nodes: 4, Shared: "/home", Prun: true}),
 		Backend: batch.New(prun.Dialect(), ssh.Backend{Agent: "none"}),

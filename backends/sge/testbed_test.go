@@ -16,6 +16,8 @@ import (
 func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
 
 func real(t *testing.T) queuetest.Harness {
+	t.Helper()
+	t.Parallel() // each test has a cluster to itself
 	return queuetest.Harness{
 		Cluster: testbed.SharedCluster(t, testbed.Spec{Name: "poppy", System: testbed.SGE, Nodes: 3, Shared: "/shared"}),
 		Backend: batch.New(sge.Dialect(), ssh.Backend{Agent: "none"}),

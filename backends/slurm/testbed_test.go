@@ -18,6 +18,8 @@ import (
 func TestMain(m *testing.M) { os.Exit(testbed.Main(m)) }
 
 func real(t *testing.T) queuetest.Harness {
+	t.Helper()
+	t.Parallel() // each test has a cluster to itself
 	return queuetest.Harness{
 		Cluster: testbed.SharedCluster(t, testbed.Spec{Name: "tulip", System: testbed.Slurm, Nodes: 4, Shared: "/shared"}),
 		Backend: batch.New(slurm.Dialect(), ssh.Backend{Agent: "none"}),
