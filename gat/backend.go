@@ -46,9 +46,10 @@ type Target struct {
 	// A passphrase or a decision that is kept for the next login is none of these.
 	Prompted func(ctx context.Context)
 
-	// Pause runs wait, which takes the user's time though this login asks nothing: it
-	// waits for the answer to a question of another one. Like a question it does not count
-	// towards the login's time. Nil means to run wait plainly.
+	// Pause runs wait, which waits for other logins: for the answer to a question of
+	// another one, or for a turn at the same server. Like a question it does not count
+	// towards the login's time, and it takes no room at the [Gate]. Nil means to run
+	// wait plainly.
 	Pause func(ctx context.Context, wait func())
 
 	// Home is the directory that holds the user's .ssh; empty means the

@@ -100,6 +100,24 @@ func (p *passage) pause(do func() (string, error)) (string, error) {
 	return do()
 }
 
+// aside waits for other logins. The login's clock stands still and its room is given up
+// meanwhile; it goes on once there is room again.
+func (p *passage) aside(ctx context.Context, wait func()) {
+	p.timer.Stop()
+	defer func() { p.timer.Reset(p.patience()) }()
+	p.mu.Lock()
+	leave := p.leave
+	p.leave = nil
+	p.mu.Unlock()
+	if leave == nil {
+		wait()
+		return
+	}
+	leave()
+	wait()
+	p.enter(ctx) // its error is that of the context, which whoever waits looks at
+}
+
 // prompted notes that the login needs the user, who may have to confirm it elsewhere.
 func (p *passage) prompted() {
 	p.mu.Lock()

@@ -183,3 +183,50 @@ func TestGateIsLeftWhenLoginsFail(t *testing.T) {
 		leave()
 	})
 }
+
+// A login that waits for others takes no room meanwhile, and waits for room again
+// when it goes on.
+func TestGateAndWaitingForOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &queueing{slow: new(slow), turn: make(chan struct{}, 3)}
+		gate := gat.NewGate(2)
+		var sites []*gat.Site
+		b.Backend = make(gatmem.Backend)
+		for i := range 12 {
+			m := gatmem.New()
+			name := fmt.Sprintf("m%d", i)
+			b.Backend[name] = m
+			s, err := gat.NewSite(gat.SiteConfig{Name: name, URLs: []*url.URL{parse(t, "mem://"+name)}, Backends: []gat.Backend{b}, Gate: gate, LoginTimeout: 2 * time.Second, Retries: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { s.Close(); m.Close() })
+			sites = append(sites, s)
+		}
+		began := time.Now()
+		var wg sync.WaitGroup
+		for _, s := range sites {
+			wg.Go(func() {
+				if err := s.Login(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); b.most != 2 || took != 6*time.Second {
+			t.Errorf("at most %d at once in %v, want 2 in 6s", b.most, took)
+		}
+	})
+}
+
+// queueing is machines whose logins take turns by themselves, too.
+type queueing struct {
+	*slow
+	turn chan struct{}
+}
+
+func (b *queueing) Open(ctx context.Context, t gat.Target) (gat.Login, error) {
+	t.Pause(ctx, func() { b.turn <- struct{}{} })
+	defer func() { <-b.turn }()
+	return b.slow.Open(ctx, t)
+}

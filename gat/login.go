@@ -183,8 +183,7 @@ func (s *Site) open(ctx context.Context, r *route, d *dial) (Login, error) {
 	var waited atomic.Bool
 	t.Pause = func(ctx context.Context, wait func()) {
 		waited.Store(true)
-		// Nothing is answered, so that there is no error.
-		_, _ = passageOf(ctx, pass).pause(func() (string, error) { wait(); return "", nil })
+		passageOf(ctx, pass).aside(ctx, wait)
 	}
 	if s.cfg.Ask != nil {
 		t.Ask = func(ctx context.Context, site, question string, secret bool) (string, error) {
