@@ -145,11 +145,9 @@ type conversation struct {
 	in   *bufio.Reader
 }
 
-func (c *conversation) receive(patience time.Duration) (controlRequest, error) {
+// receive reads what the client says next, until the connection's deadline for it.
+func (c *conversation) receive() (controlRequest, error) {
 	var q controlRequest
-	if err := c.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return q, err
-	}
 	line, err := readLine(c.in, maxControlLine)
 	if err != nil {
 		return q, err
@@ -187,7 +185,8 @@ func (s *ControlServer) serve(conn net.Conn) {
 		conn.Close()
 		<-s.slots
 	}
-	q, err := c.receive(controlPatience)
+	c.conn.SetReadDeadline(time.Now().Add(controlPatience)) //nolint:errcheck // what is closed is not read from either
+	q, err := c.receive()
 	if err == nil && q.V != 1 {
 		err = fmt.Errorf("version %d is not known to this program", q.V)
 	}

@@ -33,11 +33,12 @@ func (s *ControlServer) redial(c *conversation) error {
 	ctx, cancel := context.WithTimeout(s.ctx, redialPatience)
 	defer cancel()
 	d := &redialling{c: c, answers: make(chan controlRequest), gone: make(chan struct{})}
+	c.conn.SetReadDeadline(time.Now().Add(redialPatience)) // once: it ends the reading below
 	s.wg.Go(func() {
 		defer close(d.gone)
 		defer cancel() // who went away wants nothing more
 		for {
-			a, err := c.receive(redialPatience)
+			a, err := c.receive()
 			if err != nil {
 				return
 			}
