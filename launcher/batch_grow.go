@@ -33,7 +33,8 @@ type growth struct {
 	order  wire.GrowOrder
 	hub    wire.NodeID // that has it
 	first  time.Time   // when it is to get one
-	sent   time.Time   // when it was to get the last one
+	sent   time.Time   // when one was to get the last one
+	to     wire.NodeID // who that was
 	asking bool
 }
 
@@ -55,11 +56,11 @@ func (b *batchRun) mayOrder(now time.Time, hub wire.NodeID) (*wire.GrowOrder, bo
 		return nil, false
 	}
 	o := b.orderNow()
-	if o == nil || g.hub == hub && same(o, &g.order) || now.Sub(g.sent) < growPause {
+	if o == nil || g.hub == hub && same(o, &g.order) || g.to == hub && now.Sub(g.sent) < growPause {
 		return nil, false
 	}
 	o.Seq = g.order.Seq + 1
-	g.asking, g.sent = true, now
+	g.asking, g.sent, g.to = true, now, hub
 	return o, true
 }
 
@@ -103,14 +104,17 @@ func (b *batchRun) giveOrder(ctx context.Context, hub wire.NodeID, o *wire.GrowO
 	if errors.Is(err, gat.ErrCannot) {
 		g.never = true
 	}
+	wait := growPause
 	if err != nil {
 		g.sent = time.Now().Add(growFirst)
+		wait += growFirst
+		time.AfterFunc(growPause, b.nudge) // there may be another hub
 	}
 	b.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		b.r.s.log.Info("no order for the hub", "site", b.r.site.Name, "error", err)
 	}
-	time.AfterFunc(growPause, b.nudge)
+	time.AfterFunc(wait, b.nudge)
 }
 
 // tryOrder gives one order, and reports whether the hub has it. It does not when what the

@@ -13,8 +13,14 @@ import (
 )
 
 // TestHubLeftAlone stops the launcher for a while, as a laptop that sleeps: meanwhile a pilot
-// is lost, and the hub gets another one through the queue. The launcher takes it over.
+// is lost, and the hub gets another one through the queue. The launcher takes it over, also
+// when that hub is killed before it can tell.
 func TestHubLeftAlone(t *testing.T) {
+	t.Run("lives", func(t *testing.T) { leaveHubAlone(t, false) })
+	t.Run("is killed", func(t *testing.T) { leaveHubAlone(t, true) })
+}
+
+func leaveHubAlone(t *testing.T, killed bool) {
 	c, b := cluster(t, tulip())
 	const gate = "/shared/gate"
 	x := b.startChild(child{
@@ -58,6 +64,10 @@ func TestHubLeftAlone(t *testing.T) {
 		now := jobs()
 		return len(now) == 2 && now[0] != before[0] && now[1] != before[0]
 	})
+	if killed {
+		eventually(t, "the hub knows what it did", time.Minute, func() bool { return hub("submit=1") })
+		b.exec(c.Head, "sh", "-c", "kill -9 $(pgrep -f '[a]gent "+x.session+" -')")
+	}
 	if err := x.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
