@@ -209,3 +209,42 @@ func TestPlanNamesScriptsAsReceiptsDo(t *testing.T) {
 		t.Errorf("scripts (-want +got):\n%s", diff)
 	}
 }
+
+// Whatever is in the files of a run, its receipt is a document.
+func FuzzReceipt(f *testing.F) {
+	f.Add([]byte(`{"v":1,"op":"begun","begun":{"run":"abcdefgh"}}`+"\n"), []byte(`{"v":1,"type":"pilot","site":"das","node":"n","role":"pilot","state":"up","slots":0,"cores":-4}`+"\n"),
+		[]byte(`{"v":1,"n":1,"site":"das","op":"log in","count":-1,"failed":7,"took_s":-1e300}`+"\n"))
+	f.Add([]byte(`{"v":1,"op":"made","seq":1,"what":{"jobs":["1"]},"kind":"job"}`+"\n"+`{"v":1,"op":"removed","seq":1}`+"\n"), []byte("{}\n"), []byte("\n\n{\n"))
+	state, err := launcher.OpenState(filepath.Join(f.TempDir(), "state"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	run, err := state.Create(launcher.Begun{Run: "abcdefgh"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	run.Close()
+	f.Fuzz(func(t *testing.T, ledger, events, operations []byte) {
+		for name, data := range map[string][]byte{"ledger.jsonl": ledger, "events.jsonl": events, "operations.jsonl": operations} {
+			if err := os.WriteFile(filepath.Join(run.Path, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := state.Receipt("abcdefgh")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := r.Text()
+		if !strings.HasPrefix(text, "Receipt of the run abcdefgh\n") || !utf8.ValidString(text) {
+			t.Errorf("no document:\n%q", text)
+		}
+		if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' && c != '\n' || c >= 0x7f && c < 0xa0 }) {
+			t.Errorf("control characters:\n%q", text)
+		}
+		for _, s := range r.Sites {
+			if s.Idle < 0 || s.Used < 0 || s.Taken < s.Used {
+				t.Errorf("site %q: %+v", s.Site, s.Usage)
+			}
+		}
+	})
+}

@@ -141,7 +141,7 @@ func outcomeText(r Receipt) string {
 
 func (w *receiptWriter) site(r Receipt, s SiteReceipt) {
 	w.line("")
-	title := "Site " + s.Site
+	title := "Site " + printed(s.Site)
 	w.line(title)
 	w.line(strings.Repeat("-", len(title)))
 	for i, u := range s.URLs {
