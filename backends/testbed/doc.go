@@ -1,9 +1,9 @@
 // Package testbed runs real OpenSSH servers and queueing systems for tests, and
 // wide-area networks between them, on one Linux machine, without touching it.
 //
-// A [Farm] is a small network of hosts, a [WAN] one of sites with distances,
-// firewalls and NATs between them, a [Grid] one of clusters with a real Slurm or
-// Grid Engine each. Every [Host] has a network, mount, uts, ipc and pid namespace
+// A [Farm] is a small network of hosts, an [Odd] one of hosts that are odd each in
+// its own way, a [WAN] one of sites with distances, firewalls and NATs between them,
+// a [Grid] one of clusters with a real Slurm or Grid Engine each. Every [Host] has a network, mount, uts, ipc and pid namespace
 // of its own; its root file system is an overlay on the machine's own, so it has
 // the machine's programs and none of its users, files or processes. What a test
 // does in a host is gone with the host, but for the disks that a cluster's hosts
