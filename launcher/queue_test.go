@@ -52,6 +52,7 @@ func (q *fakeQueue) empty() {
 // TestQueue is a whole run through a queue, with the pilot carried and with it in a
 // shared directory.
 func TestQueue(t *testing.T) {
+	t.Parallel()
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprintf("shared=%v", shared), func(t *testing.T) {
 			b := localBench(t)

@@ -31,6 +31,7 @@ func (x *live) warned(text string, within time.Duration) string {
 // prepared again, and the job goes on.
 func TestScratchWiped(t *testing.T) {
 	testbed.Require(t)
+	t.Parallel()
 	for _, hub := range []string{"", "hub = \"none\"\n"} {
 		t.Run(strings.TrimSpace("hub "+hub), func(t *testing.T) {
 			t.Parallel()
