@@ -109,6 +109,7 @@ func TestPolicyOfNodes(t *testing.T) {
 		if err := h.WriteFile("/etc/zorilla/policy.toml", []byte("deny = true\nmessage = \"nodes are for MPI\"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		defer b.exec(h, "rm", "-r", "/etc/zorilla") // others use the cluster after us
 	}
 	r, _ := b.run(launcher.Job{App: b.script("echo never\n"), Workers: 1}, fmt.Sprintf("[site.tulip]\nurl = %q\nslots = 1\npilots = 2\n", queueURL(c)), nil)
 	if r.Outcome != launcher.OutcomeSites {
