@@ -1,13 +1,29 @@
-gat_l=$(qstat -xml -g t -u "$(id -un)" </dev/null) || exit
-gat_h=$(printf '%s\n' "$gat_l" | tr '<' '\n' | awk -F'>' -v "job=$gat_job" -v "task=$gat_task" -v "node=$gat_node" '
-$1 ~ /^job_list/ { id = queue = tasks = ""; runs = $1 ~ /running/ }
+# gat_find: sets gat_h to the host of the node, to "-" while the job is on its way there.
+gat_find() {
+	gat_l=$(qstat -xml -g t -u "$(id -un)" </dev/null) || exit
+	gat_h=$(printf '%s\n' "$gat_l" | tr '<' '\n' | awk -F'>' -v "job=$gat_job" -v "task=$gat_task" -v "node=$gat_node" '
+$1 ~ /^job_list/ { id = queue = tasks = state = ""; runs = $1 ~ /running/ }
 $1 == "JB_job_number" { id = $2 }
+$1 == "state" { state = $2 }
 $1 == "queue_name" { queue = $2 }
 $1 == "tasks" { tasks = $2 }
-$1 == "/job_list" && runs && id == job && tasks == task && sub(/.*@/, "", queue) && !(queue in seen) {
-	seen[queue] = 1
-	if (n++ == node + 0) print queue
-}')
+$1 == "/job_list" && runs && id == job && tasks == task && sub(/.*@/, "", queue) {
+	if (state ~ /t/) coming = 1
+	if (!(queue in seen)) {
+		seen[queue] = 1
+		if (n++ == node + 0) host = queue
+	}
+}
+END { if (host != "") print coming ? "-" : host }')
+}
+# An execution daemon that is asked for a task before it has told of the job itself may
+# never tell of it: such a job can be neither entered nor ended.
+for gat_l in 1 2 3 4 5 6 7 8 9 10; do
+	gat_find
+	[ "$gat_h" = - ] || break
+	sleep 1
+done
+[ "$gat_h" != - ] || { echo "job $gat_job${gat_task:+.$gat_task} is still on its way to its nodes" >&2; exit 1; }
 [ -n "$gat_h" ] || { echo "job $gat_job${gat_task:+.$gat_task} does not run on a node $gat_node" >&2; exit 1; }
 JOB_ID=$gat_job SGE_TASK_ID=${gat_task:-undefined}
 export JOB_ID SGE_TASK_ID
