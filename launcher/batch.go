@@ -332,6 +332,7 @@ func (b *batchRun) down(p wire.Peer, reason string) {
 		why = queue.Expired
 	case strings.HasPrefix(reason, "its scheduler has started its job "):
 		why = queue.Restarted
+		b.r.s.log.Info("the scheduler runs a job again", "site", b.r.site.Name, "job", p.Job, "node", p.Name)
 	}
 	b.mu.Lock()
 	b.queue.Down(time.Now(), p.ID, why)
