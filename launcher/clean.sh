@@ -17,6 +17,16 @@ agents() {
 	done
 }
 
+# ending prints the agents that have removed the directory they began in, and are about to end.
+ending() {
+	for f in $(grep -ls "$dir/" /proc/[0-9]*/cmdline 2>/dev/null); do
+		pid=${f#/proc/}
+		case $(tr '\0' ' ' <"$f" 2>/dev/null) in
+		"$dir/"*" agent "*) echo "${pid%/*}" ;;
+		esac
+	done
+}
+
 case $2 in
 s-????????) ;;
 *) echo "not a session: $2" >&2; exit 1 ;;
@@ -46,6 +56,11 @@ while [ -e "$dir" ] && [ $tries -lt 20 ]; do
 done
 [ -n "$binary" ] && rm -f "$binary"
 rmdir "$base" 2>/dev/null
-for pid in $(agents); do echo "left process $pid"; done
+tries=0
+while [ -n "$(ending)" ] && [ $tries -lt 20 ]; do
+	sleep 0.1 2>/dev/null || sleep 1
+	tries=$((tries + 1))
+done
+for pid in $(agents) $(ending); do echo "left process $pid"; done
 [ -e "$dir" ] && echo "left directory $dir"
 echo end

@@ -51,10 +51,10 @@ func TestScratchUnusable(t *testing.T) {
 			if c.make != "" {
 				onHost(t, farm.Plain, c.make)
 			}
-			before := onHost(t, farm.Plain, "ls -lanR /bad /home/alice 2>/dev/null; true")
+			before := onHost(t, farm.Plain, "ls -lanR --time-style=+ /bad /home/alice 2>/dev/null; true")
 			b.failsAlone(bad{site: badScratch(b, farm.Plain, "/bad"), says: c.says})
 			b.othersSuffice(bad{site: badScratch(b, farm.Plain, "/bad"), says: c.says})
-			if after := onHost(t, farm.Plain, "ls -lanR /bad /home/alice 2>/dev/null; true"); after != before {
+			if after := onHost(t, farm.Plain, "ls -lanR --time-style=+ /bad /home/alice 2>/dev/null; true"); after != before {
 				t.Errorf("the host changed from\n%s\nto\n%s", before, after)
 			}
 		})
