@@ -199,13 +199,16 @@ func (s *ControlServer) serve(conn net.Conn) {
 			err = s.tellOverlay(c)
 		case "events":
 			f, before, ferr := s.run.Journal.follow(q.Output)
-			if err = ferr; err == nil {
-				s.run.followers.Go(func() {
-					defer s.run.Journal.unfollow(f)
-					finish(s.events(c, f, before))
-				})
+			if ferr != nil { // the run has just ended, and so does this server: hanging up says so
+				conn.Close()
+				<-s.slots
 				return
 			}
+			s.run.followers.Go(func() {
+				defer s.run.Journal.unfollow(f)
+				finish(s.events(c, f, before))
+			})
+			return
 		case "cancel":
 			s.controls.Cancel(q.Now)
 		case "redial":
