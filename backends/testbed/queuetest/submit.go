@@ -12,7 +12,7 @@ import (
 )
 
 // turns are how often Submit takes each of both ways.
-const turns = 10
+const turns = 30
 
 // Submit compares submissions of jobs that are held with the bare command, given the same
 // script over the same connection, taking turns: by their best times, in
